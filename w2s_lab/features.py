@@ -1,0 +1,152 @@
+"""One pass of a frozen trunk over each text, ever: token states, kept in the cache by content.
+
+It does not train. Entries are found by (weights and tokenizer, block, text), so a changed text or
+weight is a miss, never a stale hit.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from w2s_lab.assets import atomic_folder, cache_dir
+from w2s_lab.models import Trunk
+from w2s_lab.progress import bar
+
+MAX_TOKENS = 384  # the longest clause of the indemnity task; longer texts are cut, for all alike
+BATCH_TOKENS = 4096  # states of one batch stay in the processor's cache
+FORMAT = "1"  # raise it when what is stored changes
+
+
+@dataclass(frozen=True)
+class States:
+    """Ragged token states of many texts.
+
+    Attributes:
+        flat: states of all tokens, one text after another, float16, shape (tokens, dim).
+        offsets: where each text begins, and the end, shape (items + 1,).
+        seconds: what the trunk pass took when it was made; tokens: how many went through it.
+    """
+
+    flat: np.ndarray
+    offsets: np.ndarray
+    seconds: float
+    tokens: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+
+def token_states(trunk: Trunk, texts: Sequence[str], *, pool: bool = False) -> States:
+    """The states of every token of every text after the trunk's block; cached.
+
+    Args:
+        trunk: the frozen model.
+        texts: any number, in any order; repeats are computed once.
+        pool: keep only the mean over each text's tokens, one row per text.
+
+    Raises:
+        W2SError: the cache cannot be written, or the disk is full.
+    """
+    kind = f"{trunk.key}-{trunk.layer}-{'mean' if pool else 'tokens'}-{MAX_TOKENS}-{FORMAT}"
+    home = cache_dir() / "features" / kind
+    names = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
+    shards = _shards(home)
+    known = {name for shard in shards for name in shard.names}
+    missing = {name: text for name, text in zip(names, texts, strict=True) if name not in known}
+    if missing:
+        content = hashlib.sha256("".join(missing).encode()).hexdigest()[:20]
+        atomic_folder(home / content, lambda folder: _compute(trunk, missing, pool, folder))
+        shards = _shards(home)
+    return _gather(shards, names)
+
+
+@dataclass(frozen=True)
+class _Shard:
+    folder: Path
+    names: list[str]
+    offsets: np.ndarray
+    seconds: float
+
+
+def _shards(home: Path) -> list[_Shard]:
+    found = []
+    for folder in sorted(home.glob("[!.]*")):
+        meta = json.loads((folder / "meta.json").read_text())
+        offsets = np.load(folder / "offsets.npy")
+        found.append(_Shard(folder, meta["names"], offsets, meta["seconds"]))
+    return found
+
+
+def _gather(shards: list[_Shard], names: list[str]) -> States:
+    """The named texts' rows out of all shards, in the order of `names`."""
+    place = {name: (s, i) for s, shard in enumerate(shards) for i, name in enumerate(shard.names)}
+    flats = [np.load(shard.folder / "states.npy", mmap_mode="r") for shard in shards]
+    rows = [(s, *shards[s].offsets[i : i + 2]) for s, i in (place[name] for name in names)]
+    lengths = np.array([end - start for _, start, end in rows], dtype=int)
+    offsets = np.concatenate([[0], lengths.cumsum()])
+    flat = np.empty((offsets[-1], flats[0].shape[1]), np.float16)
+    for (s, start, end), at in zip(rows, offsets, strict=False):
+        flat[at : at + end - start] = flats[s][start:end]
+    tokens = sum(int(shard.offsets[-1]) for shard in shards)
+    return States(flat, offsets, sum(shard.seconds for shard in shards), tokens)
+
+
+def _compute(trunk: Trunk, texts: dict[str, str], pool: bool, folder: Path) -> None:
+    """Writes states.npy, offsets.npy and meta.json for `texts` (name → text)."""
+    import torch
+
+    encoded = trunk.tokenizer(list(texts.values()), truncation=True, max_length=MAX_TOKENS)
+    # a text with no token at all still gets one row, so that no item is ever dropped
+    blank = trunk.tokenizer.unk_token_id or trunk.tokenizer.eos_token_id or 0
+    ids = [row or [blank] for row in encoded["input_ids"]]
+    lengths = np.array([len(row) for row in ids])
+    rows = np.ones(len(ids), int) if pool else lengths
+    offsets = np.concatenate([[0], rows.cumsum()])
+    flat = None
+    started = time.perf_counter()
+    with torch.inference_mode(), bar(None, f"{trunk.name} reads", len(ids), unit="text") as seen:
+        for batch in batches_of_like_length(lengths, BATCH_TOKENS):
+            width = lengths[batch].max()
+            padded = torch.zeros(len(batch), width, dtype=torch.long)
+            mask = torch.zeros(len(batch), width, dtype=torch.long)
+            for row, item in enumerate(batch):
+                padded[row, : lengths[item]] = torch.tensor(ids[item])
+                mask[row, : lengths[item]] = 1
+            padded, mask = padded.to(trunk.device), mask.to(trunk.device)
+            states = trunk.states(padded, mask)
+            if pool:
+                states = (states * mask[..., None]).sum(1, keepdim=True)
+                states = states / mask.sum(1)[:, None, None]
+            states = states.half().cpu().numpy()
+            if flat is None:
+                shape = (int(offsets[-1]), states.shape[-1])
+                flat = np.lib.format.open_memmap(
+                    folder / "states.npy", mode="w+", dtype=np.float16, shape=shape
+                )
+            for row, item in enumerate(batch):
+                flat[offsets[item] : offsets[item + 1]] = states[row, : rows[item]]
+            seen.update(len(batch))
+    flat.flush()
+    np.save(folder / "offsets.npy", offsets)
+    meta = {"names": list(texts), "seconds": time.perf_counter() - started}
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def batches_of_like_length(lengths: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Item indices in batches that hold at most `budget` padded tokens each, longest first."""
+    order = np.argsort(-lengths, kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        size = max(1, int(budget // lengths[order[start]]))
+        batches.append(order[start : start + size])
+        start += size
+    return batches

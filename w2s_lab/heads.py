@@ -1,0 +1,184 @@
+"""Many small students on frozen token states, trained together as one batched tensor program.
+
+It does not run the trunk. The head is attention pooling (Lin et al. 2017, section 2): each query
+averages a text's tokens by softmax, and one linear layer reads the averages. No query at all is the
+plain mean: a linear head.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from w2s_lab.features import States, batches_of_like_length
+from w2s_lab.losses import hardened, soft_cross_entropy, warmup
+from w2s_lab.progress import bar
+
+BATCH = 64  # texts
+QUERIES = 4
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 1e-2
+PREDICT_TOKENS = 8192  # padded tokens of one batch; its states stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What K students are told about n texts.
+
+    Attributes:
+        target: probabilities to be matched, shape (students, items, classes).
+        weight: how much each text counts, shape (students, items); 0 leaves it out.
+        alpha: weight of the student's own hardened predictions, shape (students,).
+        seed: of the head's first weights, shape (students,).
+    """
+
+    target: np.ndarray
+    weight: np.ndarray
+    alpha: np.ndarray
+    seed: np.ndarray
+
+    @staticmethod
+    def stack(many: "list[Lessons]") -> "Lessons":
+        columns = ("target", "weight", "alpha", "seed")
+        return Lessons(*(np.concatenate([getattr(one, c) for one in many]) for c in columns))
+
+
+class Inputs:
+    """Token states ready for training: standardized and, if asked for, rotated to fewer dims.
+
+    Args:
+        states: of all items.
+        fit: items whose tokens set mean, deviation and rotation; leave test items out.
+        dim: principal components to keep; None keeps every dimension.
+    """
+
+    def __init__(self, states: States, fit: np.ndarray, *, dim: int | None, device: str):
+        flat = torch.from_numpy(states.flat).to(device).float()
+        rows = np.concatenate([np.arange(*states.offsets[i : i + 2]) for i in fit])
+        sample = flat[torch.from_numpy(rows).to(device)]
+        mean, deviation = sample.mean(0), sample.std(0) + 1e-6
+        flat = flat.sub_(mean).div_(deviation)
+        if dim and dim < flat.shape[1]:
+            sample = (sample - mean) / deviation
+            values, axes = torch.linalg.eigh(sample.T @ sample / len(sample))
+            flat = flat @ axes[:, -dim:] / values[-dim:].mean().sqrt()
+        self.flat, self.dim = flat, flat.shape[1]
+        self.offsets, self.lengths = states.offsets, states.lengths
+
+    def batch(self, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """States and mask of some items: (batch, tokens, dim) and (batch, tokens)."""
+        lengths = self.lengths[items]
+        steps = np.arange(lengths.max())
+        rows = self.offsets[items][:, None] + np.minimum(steps, lengths[:, None] - 1)
+        mask = torch.from_numpy(steps < lengths[:, None]).to(self.flat.device)
+        rows = torch.from_numpy(rows.ravel()).to(self.flat.device)
+        return self.flat.index_select(0, rows).view(len(items), len(steps), -1), mask
+
+
+class Heads(torch.nn.Module):
+    """K heads over states of `dim` dimensions; logits of all of them in one call.
+
+    Args:
+        seeds: one per head; a head's first weights depend on its own seed alone.
+        queries: 0 makes linear heads on the mean state.
+    """
+
+    def __init__(self, seeds: np.ndarray, dim: int, classes: int, queries: int):
+        super().__init__()
+        self.heads, self.queries, self.dim = len(seeds), queries, dim
+        width = max(1, queries) * dim
+        made = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        first = [torch.randn(dim, queries, generator=g) * dim**-0.5 for g in made]
+        last = [torch.randn(width, classes, generator=g) * 0.01 for g in made]
+        self.query = torch.nn.Parameter(torch.stack(first, 1))  # (dim, heads, queries)
+        self.weight = torch.nn.Parameter(torch.stack(last))  # (heads, width, classes)
+        self.bias = torch.nn.Parameter(torch.zeros(self.heads, 1, classes))
+
+    def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Logits (heads, batch, classes) for states (batch, tokens, dim) and their mask."""
+        batch, tokens, dim = states.shape
+        if self.queries:
+            score = states.reshape(-1, dim) @ self.query.reshape(dim, -1)
+            score = score.view(batch, tokens, -1).masked_fill(~mask[..., None], -1e4)
+            share = score.softmax(1)  # (batch, tokens, heads * queries)
+            pooled = torch.bmm(share.transpose(1, 2), states)
+            pooled = pooled.view(batch, self.heads, -1).transpose(0, 1)
+        else:
+            mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+            pooled = mean.expand(self.heads, batch, dim)
+        return torch.bmm(pooled, self.weight) + self.bias
+
+    @torch.inference_mode()
+    def predict(self, inputs: Inputs, items: np.ndarray) -> np.ndarray:
+        """Class probabilities, float array (heads, items, classes)."""
+        probs = np.empty((self.heads, len(items), self.bias.shape[-1]), np.float32)
+        for batch in batches_of_like_length(inputs.lengths[items], PREDICT_TOKENS):
+            probs[:, batch] = self(*inputs.batch(items[batch])).softmax(-1).cpu().numpy()
+        return probs
+
+
+def train(
+    inputs: Inputs,
+    items: np.ndarray,
+    lessons: Lessons,
+    *,
+    epochs: int,
+    queries: int = QUERIES,
+    order_seed: int = 0,
+    after_epoch: Callable[[int, Heads], None] | None = None,
+    desc: str = "students",
+) -> Heads:
+    """K trained heads; all see the same batches, each with its own targets and weights.
+
+    Args:
+        inputs: states of all items.
+        items: the n items to train on, in the order of the columns of `lessons`.
+        lessons: targets, weights, alphas and seeds of the K heads.
+        epochs: passes over the items.
+        after_epoch: called with the number of epochs done and the heads, for curves and stopping.
+    """
+    device = inputs.flat.device
+    target = torch.as_tensor(lessons.target, dtype=torch.float32, device=device)
+    weight = torch.as_tensor(lessons.weight, dtype=torch.float32, device=device)
+    weight = weight / weight.mean(1, keepdim=True)
+    alpha = torch.as_tensor(lessons.alpha, dtype=torch.float32, device=device)
+    # the share of each class that a student is told to expect
+    prior = (target * weight[..., None]).mean(1)
+    heads = Heads(lessons.seed, inputs.dim, target.shape[-1], queries).to(device)
+    optimizer = torch.optim.AdamW(
+        heads.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+    )
+    rng = np.random.default_rng(order_seed)
+    steps, step = epochs * -(-len(items) // BATCH), 0
+    with bar(None, desc, steps, unit="step") as seen:
+        for epoch in range(epochs):
+            for batch in _shuffled(inputs.lengths[items], rng):
+                logits = heads(*inputs.batch(items[batch]))
+                wanted = target[:, batch]
+                if alpha.any():
+                    # Burns et al. 2023, appendix A.4, for K students with weighted items
+                    share = (alpha * warmup(step, steps))[:, None, None]
+                    wanted = (1 - share) * wanted + share * hardened(logits.detach(), prior)
+                loss = (weight[:, batch] * soft_cross_entropy(logits, wanted)).mean(1).sum()
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                for group in optimizer.param_groups:
+                    group["lr"] = LEARNING_RATE * (1 - step / steps)
+                optimizer.step()
+                step += 1
+                seen.update()
+            if after_epoch:
+                after_epoch(epoch + 1, heads)
+    return heads
+
+
+def _shuffled(lengths: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Batches in random order, each of like lengths: shuffled, then sorted within a few batches."""
+    order = rng.permutation(len(lengths))
+    stretch = 6 * BATCH
+    parts = [order[i : i + stretch] for i in range(0, len(order), stretch)]
+    order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+    batches = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
+    rng.shuffle(batches)
+    return batches

@@ -1,0 +1,169 @@
+"""Name → tokenizer and model: the one place that talks to transformers.
+
+It does not train or cache. A name is a rung of the ladder, a Hub id or a local folder; "name:4"
+stops after block 4 (0 is the embedding layer alone).
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from w2s_lab.assets import ASSETS, converted, locate
+from w2s_lab.errors import W2SError
+
+# rung: (asset, block after which its states are read; None: two thirds of the way up)
+LADDER = {"static": ("minilm", 0), "minilm": ("minilm", 4), "smollm2": ("smollm2", 10)}
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A frozen model, read after one of its blocks.
+
+    Attributes:
+        name: as it was asked for.
+        folder: its local files.
+        layer: block after which states are read, 0 to `depth`.
+        device: "cpu", "cuda", "cuda:1", "mps".
+    """
+
+    name: str
+    folder: Path
+    layer: int
+    device: str
+
+    @cached_property
+    def tokenizer(self):
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.folder)
+
+    @cached_property
+    def model(self):
+        import torch
+        from transformers import AutoModel
+
+        loaded = AutoModel.from_pretrained(self.folder, dtype=torch.float32)
+        return loaded.to(self.device).eval()
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of weights and tokenizer files: another content is another key."""
+        digest = hashlib.sha256()
+        for file in sorted(self.folder.iterdir()):
+            if file.suffix in {".safetensors", ".bin", ".json", ".txt", ".model"}:
+                digest.update(file.name.encode())
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()[:20]
+
+    def blocks(self):
+        """The model's transformer blocks, in order."""
+        import torch
+
+        lists = [m for m in self.model.modules() if isinstance(m, torch.nn.ModuleList)]
+        return max(lists, key=len)
+
+    def states(self, input_ids, attention_mask):
+        """Token states after block `layer`: (batch, tokens, dim); later blocks are not computed."""
+        blocks = self.blocks()
+        if self.layer == len(blocks):
+            return self.model(input_ids=input_ids, attention_mask=attention_mask)[0]
+        found = []
+
+        def stop(_, args, kwargs):
+            found.append(args[0] if args else kwargs["hidden_states"])
+            raise _Reached
+
+        hook = blocks[self.layer].register_forward_pre_hook(stop, with_kwargs=True)
+        try:
+            self.model(input_ids=input_ids, attention_mask=attention_mask)
+        except _Reached:
+            pass
+        finally:
+            hook.remove()
+        return found[0]
+
+    def flops_per_token(self) -> float:
+        """Multiply-adds counted twice, for the blocks that are computed; attention left out."""
+        return 2.0 * sum(p.numel() for b in self.blocks()[: self.layer] for p in b.parameters())
+
+
+class _Reached(Exception):
+    """Ends a forward pass once the wanted block's input is there."""
+
+
+def trunk(name: str, *, device: str = "auto") -> Trunk:
+    """The frozen model of that name.
+
+    Raises:
+        W2SError: no such model, or a block that it does not have.
+    """
+    base, _, block = name.partition(":") if Path(name).drive == "" else (name, "", "")
+    asset, layer = LADDER.get(base, (base, None))
+    folder = _converted_smollm2() if asset == "smollm2" else locate(asset)
+    depth = _depth(folder)
+    if block:
+        if not block.isdigit() or int(block) > depth:
+            raise W2SError(
+                f"no block {block!r}", where=name, mend=f"give a number from 0 to {depth}"
+            )
+        layer = int(block)
+    elif layer is None:
+        layer = round(depth * 2 / 3)
+    return _trunk(name, folder, layer, pick_device(device))
+
+
+@lru_cache(maxsize=4)  # a notebook asks for the same model in every cell
+def _trunk(name, folder, layer, device):
+    return Trunk(name, folder, layer, device)
+
+
+def pick_device(device: str = "auto") -> str:
+    """The device asked for; "auto" takes the first GPU there is, else the CPU.
+
+    Raises:
+        W2SError: the device asked for is not there.
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next((name for name, is_there in there.items() if is_there), "cpu")
+    if not there.get(device.split(":")[0], device == "cpu"):
+        raise W2SError("no such device here", where=device, mend="choose auto or cpu")
+    return device
+
+
+def _depth(folder: Path) -> int:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder).num_hidden_layers
+    except (OSError, ValueError, AttributeError) as error:
+        raise W2SError(
+            "this is not a transformer that transformers can load",
+            where=str(folder),
+            mend="give a folder with config.json, weights and tokenizer",
+        ) from error
+
+
+def _converted_smollm2() -> Path:
+    """SmolLM2 as safetensors: the packed GGUF takes half a minute to load, this half a second."""
+    asset = ASSETS["smollm2"]
+
+    def build(folder: Path) -> None:
+        from safetensors.torch import save_file
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        source = locate("smollm2")
+        packed = next(source.glob("*.gguf")).name
+        model = AutoModelForCausalLM.from_pretrained(source, gguf_file=packed)
+        AutoTokenizer.from_pretrained(source, gguf_file=packed).save_pretrained(folder)
+        model.config.save_pretrained(folder)
+        # half precision keeps 4-bit weights to 1 part in 1,000; the head is tied to the embedding
+        weights = {k: v.half().contiguous() for k, v in model.state_dict().items()}
+        weights.pop("lm_head.weight", None)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return converted(f"smollm2-{asset.sha256[:12]}", build)

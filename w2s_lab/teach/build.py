@@ -1,0 +1,345 @@
+"""Lessons: reviewable sources in, executed notebooks out, and a proof that the two agree.
+
+It does not compare outputs from run to run: nbval does, on the cells that carry a claim.
+Sources are in jupytext's percent format (jupytext.readthedocs.io); nbclient executes them.
+"""
+
+import argparse
+import copy
+import hashlib
+import json
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from w2s_lab.data import SIZES
+from w2s_lab.errors import W2SError
+from w2s_lab.progress import bar
+
+FOLDER = "notebooks"
+TAGS = ("claim", "predict", "slow", "hide-input", "raises-exception")
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+CELL_SECONDS = 900  # a cell may train on a slow laptop; nbval gets the same in the Makefile
+LARGEST_OUTPUT = 200_000  # characters in the file, so that a page loads on a slow line
+
+NAME = re.compile(r"\d\d_[A-Za-z0-9_-]{1,40}")  # with hash and counter an id stays under 64
+# jupytext fills in an extension that the header lacks, and may then misread the rest
+HEADER = re.compile(r"# ---\n(?=(?:#.*\n)*?#\s+extension: \.py\n)(?:#.*\n)*?# ---\n")
+LIKE_A_MARKER = re.compile(r"\s*#\s*%%")
+MARKER = re.compile(r'# %%( \[markdown\])?(?: tags=\[("[\w-]+"(?:, "[\w-]+")*)\])?')
+OVERRULES_TAGS = re.compile(r"^\s*#\s*(NBVAL_|PYTEST_VALIDATE_)", re.MULTILINE)
+# what the next run would print differently: addresses of objects, the kernel's process id
+VOLATILE = re.compile(r"\bat 0x[0-9a-fA-F]{6,}|ipykernel_\d+")
+DECIMAL = re.compile(r"\d[.,]\d")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def sources(folder: str | Path = FOLDER, only: Iterable[str] | None = None) -> list[Path]:
+    """The sources in a folder, sorted; `only` keeps those named, with or without a suffix.
+
+    Raises:
+        W2SError: no such folder, no source in it, or a name that it does not have.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise W2SError("no such folder", where=str(folder), mend="run from the project's root")
+    found = {path.stem: path for path in sorted(folder.glob("*.py"))}
+    if not found:
+        raise W2SError("no lesson sources (NN_name.py)", where=str(folder), mend="write one")
+    names = [Path(name).stem for name in only or found]
+    for name in set(names) - set(found):
+        known = ", ".join(found)
+        raise W2SError(f"no lesson {name!r}", where=str(folder), mend=f"choose from: {known}")
+    return [found[name] for name in names]
+
+
+def read_source(path: str | Path):
+    """The notebook that a source describes, not executed: the same ids and bytes each time.
+
+    A cell's id is the lesson's name and a hash of the cell's text (a counter sets repeats apart),
+    so a cell put in or taken out renames no other. Of the metadata only tags are kept; `claim`
+    adds the tag by which nbval compares the output strictly.
+
+    Raises:
+        W2SError: a source that does not keep to the format, with the line where it was seen.
+    """
+    import jupytext
+    from nbformat import v4
+
+    path = Path(path)
+
+    def stop(line: int, what: str, mend: str) -> NoReturn:
+        raise W2SError(what, where=f"{path}:{line}", mend=mend)
+
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        stop(line, "is not UTF-8", "save it as UTF-8")
+    if not NAME.fullmatch(path.stem):
+        stop(1, "the file is not named NN_name.py", "use two digits, _ and at most 40 letters")
+    header = HEADER.match(text)
+    if not header or "format_name: percent" not in header[0]:
+        stop(1, "no jupytext header with `extension: .py` and `format_name: percent`", "add it")
+
+    lines = text.split("\n")
+    markers: dict[int, list[str]] = {}  # line number → tags
+    for number, content in enumerate(lines, start=1):
+        if LIKE_A_MARKER.match(content):
+            marker = MARKER.fullmatch(content)
+            if not marker:
+                form = 'write `# %%` or `# %% [markdown]`, then at most ` tags=["a", "b"]`'
+                stop(number, f"not a cell marker: {content.strip()!r}", form)
+            tags = re.findall(r"[\w-]+", marker[2] or "")
+            for tag in set(tags) - set(TAGS):
+                stop(number, f"unknown tag {tag!r}", f"choose from: {', '.join(TAGS)}")
+            if marker[1] and "claim" in tags:
+                stop(number, "a text cell cannot be a claim", "tag the code cell that prints it")
+            markers[number] = tags + ["nbval-check-output"] * ("claim" in tags)
+    first = min(markers, default=len(lines))
+    if not markers:
+        stop(first, "the lesson has no cells", "begin with `# %% [markdown]` and `# # Title`")
+    if "".join(lines[header[0].count("\n") : first - 1]).strip():
+        stop(first, "there is text before the first cell", "put it under a cell marker")
+
+    read = jupytext.reads(text, fmt="py:percent").cells
+    if len(read) != len(markers):  # jupytext sees no marker inside quotes
+        over = (n for n, cell in enumerate(read) if re.search(r"^(# )?%%", cell.source, re.M))
+        stop(list(markers)[next(over, 0)], "the cell runs over the next marker", "close its quotes")
+    if read[0].cell_type != "markdown" or not re.match(r"# \S", read[0].source):
+        stop(first, "the lesson has no title", "begin with `# %% [markdown]` and `# # Title`")
+
+    seen: Counter[str] = Counter()
+    cells = []
+    for cell, (number, tags) in zip(read, markers.items(), strict=True):
+        if not cell.source.strip():
+            stop(number, "the cell is empty", "fill it or delete its marker")
+        if cell.cell_type == "code" and OVERRULES_TAGS.search(cell.source):
+            stop(number, "a comment for nbval overrules the cell's tags", "use a tag instead")
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
+        seen[digest] += 1
+        repeat = f"-{seen[digest]}" if seen[digest] > 1 else ""
+        new_cell = v4.new_code_cell if cell.cell_type == "code" else v4.new_markdown_cell
+        metadata = {"tags": tags} if tags else {}
+        cells.append(new_cell(cell.source, id=f"{path.stem}-{digest}{repeat}", metadata=metadata))
+    return v4.new_notebook(cells=cells, metadata=copy.deepcopy(METADATA))
+
+
+def faults(notebook) -> Iterator[tuple[int, str]]:
+    """What should not be committed in an executed notebook: (cell number from 1, what is wrong)."""
+    for number, cell in enumerate(notebook.cells, start=1):
+        if cell.cell_type != "code":
+            continue
+        tags = cell.metadata.get("tags", [])
+        errors = [output for output in cell.outputs if output.output_type == "error"]
+        if cell.execution_count is None:
+            yield number, "was not executed"
+        if errors and "raises-exception" not in tags:
+            yield number, f"ended in {errors[0].ename}: {errors[0].evalue}"
+        if not errors and "raises-exception" in tags:
+            yield number, "is tagged raises-exception and raised nothing"
+        if "claim" in tags:
+            printed = [output.text for output in cell.outputs if output.get("name") == "stdout"]
+            if not "".join(printed).strip():
+                yield number, "is a claim and prints nothing"
+            elif len(printed) < len(cell.outputs):
+                yield number, "is a claim and shows more than printed text"
+            elif decimal := DECIMAL.search("".join(printed)):
+                yield number, f"is a claim with a decimal ({decimal[0]}): say it in words"
+        for output in cell.outputs:
+            yield from ((number, what) for what in _output_faults(output))
+
+
+def _output_faults(output) -> Iterator[str]:
+    text = json.dumps(output, ensure_ascii=False)
+    if volatile := VOLATILE.search(text):
+        yield f"has output that changes from run to run ({volatile[0]})"
+    if any(f"{place}{os.sep}" in text for place in (os.getcwd(), sys.prefix)):
+        yield "shows a path of this machine"
+    for kind, content in output.get("data", {}).items():
+        if len(content) > LARGEST_OUTPUT:
+            yield f"has {len(content):,} characters of {kind}, more than {LARGEST_OUTPUT:,}"
+        images = re.findall(r"<img\b[^>]*>", content) if kind == "text/html" else []
+        silent = [image for image in images if not re.search(r"""\balt=["']\s*[^"'\s]""", image)]
+        alt = output.metadata.get(kind, {}).get("alt", "")
+        if silent or (kind.startswith("image/") and not alt.strip()):
+            yield "has a figure without alt text"
+
+
+def build(
+    folder: str | Path = FOLDER, only: Iterable[str] | None = None, size: str = "lab"
+) -> list[Path]:
+    """The notebooks written beside their sources, each executed by the running interpreter.
+
+    A notebook is replaced only when all its cells ran and nothing in it is at fault. What cells
+    write to standard error is shown here and not kept.
+
+    Args:
+        folder: where the sources are; the kernel works there too.
+        only: names of the lessons to build; default all.
+        size: W2S_SIZE for the lessons.
+
+    Raises:
+        W2SError: a malformed source, a failed cell, or output that should not be committed.
+    """
+    written = []
+    for source, notebook in [(path, read_source(path)) for path in sources(folder, only)]:
+        _execute(notebook, source, size)
+        for number, what in faults(notebook):
+            raise W2SError(f"cell {number} {what}", where=str(source), mend="mend the cell")
+        target = source.with_suffix(".ipynb")
+        part = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            part.write_text(_canonical(notebook), "utf-8", newline="\n")
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        print(f"built {target}", file=sys.stderr)
+        written.append(target)
+    return written
+
+
+def _execute(notebook, source: Path, size: str) -> None:
+    """Fills in outputs and execution counts; everything else stays as the source has it."""
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    progress = bar(None, source.stem, total=len(notebook.cells))
+    reached = 0
+
+    def on_cell_start(cell, cell_index):
+        nonlocal reached
+        reached = cell_index
+        progress.update()
+
+    executed = copy.deepcopy(notebook)
+    # with no folder to look in, `python3` is this interpreter, whatever the user has installed
+    here = KernelSpecManager(kernel_dirs=[])
+    client = NotebookClient(
+        executed,
+        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=here),
+        resources={"metadata": {"path": str(source.parent)}},
+        timeout=CELL_SECONDS,
+        on_cell_start=on_cell_start,
+        extra_arguments=["--log-level=ERROR"],  # the kernel's own advice is not for the author
+        record_timing=False,
+        coalesce_streams=True,  # how a stream is cut into messages differs from run to run
+    )
+    inline = "module://matplotlib_inline.backend_inline"  # also where the user has set another
+    try:
+        client.execute(env=os.environ | {"W2S_SIZE": size, "W2S_QUIET": "1", "MPLBACKEND": inline})
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        told = str(error)
+        if isinstance(error, CellExecutionError):  # its str() repeats the cell and the traceback
+            told = f"{error.ename}: {error.evalue}"
+        where = f"{source}: cell {reached + 1} ({notebook.cells[reached].id})"
+        raise W2SError("\n".join(told.split("\n")[:3]), where=where, mend="mend the cell") from None
+    finally:
+        progress.close()
+    for number, (cell, ran) in enumerate(zip(notebook.cells, executed.cells, strict=True), 1):
+        if cell.cell_type == "code":
+            cell.execution_count = ran.execution_count
+            claim = "claim" in cell.metadata.get("tags", [])  # nbval compares its stderr as well
+            for output in ran.outputs:
+                noise = output.get("name") == "stderr"
+                if noise:
+                    print(f"{source}: cell {number}: {output.text.rstrip()}", file=sys.stderr)
+                # a live widget is nothing without its kernel
+                if WIDGET not in output.get("data", {}) and (claim or not noise):
+                    cell.outputs.append(output)
+
+
+def _canonical(notebook) -> str:
+    import nbformat
+
+    return nbformat.writes(notebook, version=4) + "\n"
+
+
+def check(folder: str | Path = FOLDER, only: Iterable[str] | None = None) -> list[str]:
+    """How the committed notebooks differ from what their sources build: plain lines, or none.
+
+    Outputs and execution counts aside, a file must be what `build` writes, byte for byte.
+
+    Raises:
+        W2SError: no such folder, no source in it, or a name that it does not have.
+    """
+    paths = sources(folder, only)
+    findings = [f"{line}; run `make build`" for path in paths for line in _drift(path)]
+    if not only:
+        built = {path.with_suffix(".ipynb") for path in paths}
+        orphans = sorted(set(Path(folder).glob("*.ipynb")) - built)
+        findings += [f"{path}: has no source; write it or delete this" for path in orphans]
+    return findings
+
+
+def _drift(source: Path) -> Iterator[str]:
+    from nbformat import v4
+    from nbformat.validator import iter_validate
+
+    target = source.with_suffix(".ipynb")
+    try:
+        expected = read_source(source)
+        text = target.read_text("utf-8")
+        invalid = next(iter_validate(json.loads(text), version=4, version_minor=5), None)
+    except W2SError as error:
+        yield str(error)
+        return
+    except FileNotFoundError:
+        yield f"{target}: is missing"
+        return
+    except ValueError as error:
+        invalid = error
+    if invalid:
+        yield f"{target}: is not a valid notebook ({str(invalid).splitlines()[0]})"
+        return
+    committed = v4.reads(text)  # nbformat.read would mend it first
+    if len(committed.cells) != len(expected.cells):
+        cells = f"{len(committed.cells)} cells, its source {len(expected.cells)}"
+        yield f"{target}: has {cells}"
+        return
+    for cell, own in zip(expected.cells, committed.cells, strict=True):
+        if cell.cell_type == own.cell_type == "code":
+            cell.outputs, cell.execution_count = own.outputs, own.execution_count
+    pairs = enumerate(zip(expected.cells, committed.cells, strict=True), start=1)
+    differing = [f"cell {n} ({own.id}) differs" for n, (cell, own) in pairs if cell != own]
+    if not differing and committed.metadata != expected.metadata:
+        differing = ["the notebook's metadata differ"]
+    if not differing and text != _canonical(expected):
+        differing = ["the JSON differs in form"]
+    yield from (f"{target}: {what} from its source" for what in differing)
+    if not differing:
+        for number, what in faults(committed):
+            yield f"{target}: cell {number} ({committed.cells[number - 1].id}) {what}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status of `w2s-lab build`: 0 done, 1 drift was found, 2 a mistake to mend."""
+    parser = argparse.ArgumentParser("w2s-lab build", description="Build notebooks from sources.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a lesson; default all of them")
+    parser.add_argument("--check", action="store_true", help="only report what differs")
+    parser.add_argument("--size", choices=SIZES, default="lab", help="default: %(default)s")
+    options = parser.parse_args(argv)
+    try:
+        if not options.check:
+            build(only=options.names, size=options.size)
+            return 0
+        findings = check(only=options.names)
+    except (W2SError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for finding in findings:
+        print(finding, file=sys.stderr)
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
