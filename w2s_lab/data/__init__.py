@@ -30,6 +30,8 @@ class Task:
             Gold of `transfer` and `validation` is for the ceiling and for reports only.
         classes: class names, in the order of the integers in `gold`.
         metric: the score's name in `w2s_lab.metrics.SCORES`.
+        labels: how many gold labels of `supervise` a weak supervisor gets, by default.
+        descriptions: each class in words, for a model that has seen no label; or empty.
         kinds: what sort of item each is (for diagnostics), shape (items,), or empty.
         provenance: where the data came from and what was done to it.
     """
@@ -43,15 +45,20 @@ class Task:
     splits: Mapping[str, np.ndarray]
     classes: tuple[str, ...]
     metric: str = "balanced_accuracy"
+    labels: int = 50
+    descriptions: tuple[str, ...] = ()
     kinds: np.ndarray = field(default_factory=lambda: np.array([], str))
     provenance: Mapping[str, object] = field(default_factory=dict)
 
     def resplit(self, seed: int) -> "Task":
         """The same items with the groups dealt anew; checked for leaks like the first deal."""
-        from w2s_lab.data.splits import deal_groups
+        from w2s_lab.data.splits import check_no_leak, deal_groups
 
-        shares = {name: len(index) / len(self.inputs) for name, index in self.splits.items()}
-        splits = deal_groups(self.groups, self.gold, shares, seed=seed)
+        scored = np.sort(np.concatenate(list(self.splits.values())))
+        shares = {name: len(index) / len(scored) for name, index in self.splits.items()}
+        dealt = deal_groups(self.groups[scored], self.gold[scored], shares, seed=seed)
+        splits = {name: scored[index] for name, index in dealt.items()}
+        check_no_leak([self.inputs[i] for i in scored], self.groups[scored], dealt)
         return replace(self, splits=splits)
 
     def counts(self) -> dict[str, dict[str, int]]:

@@ -16,6 +16,10 @@ from w2s_lab.assets import ASSETS, atomic_folder, cache_dir, fetch
 from w2s_lab.data import Task, splits, task
 
 CLASSES = ("no indemnity", "indemnity")
+DESCRIPTIONS = (
+    "A clause about warranty, liability, damages or other terms, without any indemnity.",
+    "A clause in which a party agrees to indemnify and hold harmless another against claims.",
+)
 WORDS = (25, 220)  # shorter is a heading or a fragment, longer is several clauses run together
 SHARES = {"supervise": 0.15, "transfer": 0.45, "validation": 0.10, "test": 0.30}
 SPLIT_SEED = 0
@@ -56,21 +60,15 @@ def load(size: str, *, source: str | None = None) -> Task:
     if size == "full":
         return _ledgar(source or "coastalcph/lex_glue")
     rows = _pool()
-    texts, owners, ids = ([row[key] for row in rows] for key in ("text", "owner", "id"))
+    if size == "smoke":  # all clauses of some of the owners who indemnify
+        owners = sorted({row["owner"] for row in rows if kind(row["text"]) == "promise"})
+        rows = [row for row in rows if row["owner"] in owners[::3]]
+    texts, groups, ids = (
+        np.array([row[key] for row in rows], object) for key in ("text", "owner", "id")
+    )
     kinds = np.array([kind(text) for text in texts])
     scored = np.flatnonzero(kinds != "other")
-    if size == "smoke":
-        # every promise of a third of the owners, and as few of the rest as still make a task
-        rng = np.random.default_rng(0)
-        few = rng.choice(np.unique(np.array(owners)[kinds == "promise"]), 60, replace=False)
-        keep = np.isin(owners, few) & (rng.random(len(rows)) < 0.7)
-        texts, owners, ids = (
-            [column[i] for i in np.flatnonzero(keep)] for column in (texts, owners, ids)
-        )
-        kinds = kinds[keep]
-        scored = np.flatnonzero(kinds != "other")
     gold = (kinds == "promise").astype(int)
-    groups = np.array(owners)
     dealt = splits.deal_groups(groups[scored], gold[scored], SHARES, seed=SPLIT_SEED)
     made = Task(
         name="indemnity",
@@ -78,9 +76,11 @@ def load(size: str, *, source: str | None = None) -> Task:
         inputs=tuple(texts),
         gold=gold,
         groups=groups,
-        ids=np.array(ids),
+        ids=ids,
         splits={name: scored[index] for name, index in dealt.items()},
         classes=CLASSES,
+        labels=16,
+        descriptions=DESCRIPTIONS,
         kinds=kinds,
         provenance={
             "source": ASSETS["licensedcode"].pin,

@@ -20,6 +20,7 @@ from w2s_lab.data import SIZES
 from w2s_lab.errors import W2SError
 from w2s_lab.progress import bar
 
+PROJECT = Path(__file__).parents[2]
 FOLDER = "notebooks"
 TAGS = ("claim", "predict", "slow", "hide-input", "raises-exception")
 METADATA = {
@@ -161,7 +162,7 @@ def _output_faults(output) -> Iterator[str]:
     text = json.dumps(output, ensure_ascii=False)
     if volatile := VOLATILE.search(text):
         yield f"has output that changes from run to run ({volatile[0]})"
-    if any(f"{place}{os.sep}" in text for place in (os.getcwd(), sys.prefix)):
+    if any(f"{place}{os.sep}" in text for place in (PROJECT, sys.prefix)):
         yield "shows a path of this machine"
     for kind, content in output.get("data", {}).items():
         if len(content) > LARGEST_OUTPUT:
@@ -231,7 +232,6 @@ def _execute(notebook, source: Path, size: str) -> None:
         timeout=CELL_SECONDS,
         on_cell_start=on_cell_start,
         extra_arguments=["--log-level=ERROR"],  # the kernel's own advice is not for the author
-        record_timing=False,
         coalesce_streams=True,  # how a stream is cut into messages differs from run to run
     )
     inline = "module://matplotlib_inline.backend_inline"  # also where the user has set another
