@@ -80,6 +80,7 @@ def test_a_package_outside_its_range_is_named_with_the_command_that_mends_it(mon
     )
     assert found["packages"].ok is False
     assert found["packages"].found.startswith("1 of 3 ")
+    assert found["packages"].mend
     assert "numpy" not in found
     assert (found["transformers"].ok, found["transformers"].found) == (False, "6.1")
     assert found["transformers"].mend == 'run `pip install "transformers<6,>=5.0"`'

@@ -181,7 +181,7 @@ def test_smoke_is_a_sample_that_keeps_shares_and_spares_rare_classes(tmp_path):
     source = write(tmp_path / "own.csv", items)
     with pytest.warns(UserWarning, match="698 of 1,000 rows left out: not in the sample"):
         task = custom.load(source, size="smoke")
-    # 300 · 490 / 1000 = 147 of the two common ones; 300 · 20 / 1000 = 6 of the rare one, raised to 8
+    # 300 · 490 / 1000 = 147 of the two common ones; 300 · 20 / 1000 = 6 of the rare one, so 8
     assert task.classes == ("no", "rare", "yes")
     assert np.bincount(task.gold).tolist() == [147, 8, 147]
     assert len(custom.load(source, size="full").inputs) == 1000
@@ -299,9 +299,9 @@ def test_a_text_with_two_labels_is_left_out_with_all_its_copies(tmp_path):
 
 
 def test_near_duplicates_are_left_out(tmp_path):
-    near = {"text": passage(3, 60) + " and so on", "label": "yes"}
-    items = [*rows(), {"text": passage(3, 60), "label": "yes"}, near]
-    # the first 30 words are row 3's: 26 of its runs in 56 → 0.46, below the threshold of 0.5
+    near = {"text": passage(3, 80) + " and so on", "label": "yes"}
+    items = [*rows(), {"text": passage(3, 80), "label": "yes"}, near]
+    # the first 30 words are row 3's, which stays: 26 of its runs among 76 → 0.34, below 0.5
     _, counts = dropped(write(tmp_path / "own.csv", items), "1 of 42 rows left out: near-dup")
     assert counts == {"near-duplicate": 1}
 

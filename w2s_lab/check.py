@@ -80,6 +80,7 @@ def _packages() -> Iterator[Finding]:
             version = importlib.metadata.version(one.name)
         except importlib.metadata.PackageNotFoundError:
             version = ""
+        # Older releases of packaging refuse a nightly torch unless told otherwise
         if not version or not one.specifier.contains(version, prereleases=True):
             mend = f'run `pip install "{one.name}{one.specifier}"`'
             unmet.append(Finding(one.name, False, version or "not installed", mend))

@@ -4,14 +4,18 @@ It neither draws nor prints. Protocol and names follow Burns et al. 2023 (sectio
 interval, the zero-shot baseline and the held-out weak labels are added.
 """
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from w2s_lab import metrics
+from w2s_lab.assets import atomic_folder, cache_dir
 from w2s_lab.data import Task, default_size, load_task
 from w2s_lab.errors import W2SError
 from w2s_lab.methods import METHODS, Method, balanced, one_hot
@@ -19,6 +23,7 @@ from w2s_lab.methods import METHODS, Method, balanced, one_hot
 EPOCHS = 12  # passes over the transfer clauses
 GOLD_EPOCHS = 60  # over the few gold clauses: about as many steps as the students take
 DIM = 192  # principal components of the token states that the students read: half the work
+BASELINES = ("majority", "bag of words", "strong zero-shot", "strong on gold labels")
 COMMITTEE = 8  # weak models of the ensemble, each fitted to a resample of the gold labels
 
 
@@ -175,18 +180,8 @@ def run(
     if split is not None:
         task = task.resplit(split)
     bench = _Bench(task, weak, strong, device, seeds, labels or task.labels)
-    weak_probs, committee = bench.weak_models()
-    probs, curves = bench.students(chosen, weak_probs, committee)
+    probs, curves, facts = bench.all(chosen)
     test = task.splits["test"]
-    probs = {"weak": weak_probs[:, test], **probs}
-    baselines = {
-        "majority": bench.majority(),
-        "strong zero-shot": bench.zero_shot(),
-        "strong on gold labels": bench.strong_on_gold(),
-        "bag of words": bench.bag_of_words(),
-    }
-    baselines = {name: found for name, found in baselines.items() if found is not None}
-    flagged = weak_probs.argmax(-1)
     return Result(
         task=task.name,
         size=task.size,
@@ -198,16 +193,15 @@ def run(
         metric=task.metric,
         classes=task.classes,
         methods=tuple(m.name for m in chosen),
-        baselines=tuple(baselines),
-        probs={**probs, **baselines},
+        baselines=tuple(name for name in BASELINES if name in probs),
+        probs=probs,
         gold=task.gold[test],
         groups=task.groups[test],
         kinds=task.kinds[test] if len(task.kinds) else task.kinds,
         test=test,
-        pool={"texts": len(task.inputs)}
-        | {c: float((flagged == i).sum() / seeds) for i, c in enumerate(task.classes)},
+        pool=facts["pool"],
         curves=curves,
-        cost=bench.cost(),
+        cost=facts["cost"],
         seconds=time.perf_counter() - started,
         provenance=task.provenance | {"split": split},
     )
@@ -223,6 +217,7 @@ class _Bench:
         self.weak_trunk, self.trunk = trunk(weak, device=device), trunk(strong, device=device)
         self.device = self.trunk.device
         self.classes = len(task.classes)
+        self._seconds_per_token: dict[str, float] = {}
         supervise = task.splits["supervise"]
         if labels > len(supervise):
             raise W2SError(
@@ -233,6 +228,60 @@ class _Bench:
         # one number per class is all that is used of the other gold labels of `supervise`
         self.prior = np.bincount(task.gold[supervise], minlength=self.classes) / len(supervise)
         self.given = np.stack([self._draw(np.random.default_rng(s)) for s in range(seeds)])
+
+    def all(self, methods: Sequence[Method]):
+        """Test probabilities by name, learning curves by name, and the costs and counts.
+
+        Kept in the cache, under all that they depend on, where the methods are the package's own:
+        of a function from elsewhere one cannot know what it reads.
+        """
+        if not all(m.teach.__module__.startswith("w2s_lab.") for m in methods):
+            return self._all(methods)
+
+        def fill(folder: Path) -> None:
+            probs, curves, facts = self._all(methods)
+            arrays = {f"probs/{k}": v for k, v in probs.items()}
+            arrays |= {f"curves/{k}": v for k, v in curves.items()}
+            np.savez(folder / "arrays.npz", **arrays)
+            (folder / "facts.json").write_text(json.dumps(facts))
+
+        folder = atomic_folder(cache_dir() / "results" / self._key(methods), fill)
+        with np.load(folder / "arrays.npz") as arrays:
+            probs, curves = (
+                {k.partition("/")[2]: arrays[k] for k in arrays if k.startswith(part)}
+                for part in ("probs/", "curves/")
+            )
+        return probs, curves, json.loads((folder / "facts.json").read_text())
+
+    def _key(self, methods) -> str:
+        digest = hashlib.sha256()
+        for room in ("models", "features", "heads", "losses", "methods", "experiment"):
+            digest.update(Path(__file__).with_name(f"{room}.py").read_bytes())
+        for text in self.task.inputs:
+            digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+        for array in (self.task.gold, self.given, *self.task.splits.values()):
+            digest.update(np.ascontiguousarray(array).tobytes() + b"|")
+        trunks = [(t.key, t.layer, t.device) for t in (self.weak_trunk, self.trunk)]
+        named = (trunks, [m.name for m in methods], self.task.classes, self.task.descriptions)
+        digest.update(repr((named, self.task.metric, list(self.task.splits))).encode())
+        return digest.hexdigest()[:24]
+
+    def _all(self, methods):
+        weak_probs, committee = self.weak_models()
+        students, curves = self.students(methods, weak_probs, committee)
+        baselines = {
+            "majority": self.majority(),
+            "bag of words": self.bag_of_words(),
+            "strong zero-shot": self.zero_shot(),
+            "strong on gold labels": self.strong_on_gold(),
+        }
+        probs = {"weak": weak_probs[:, self.task.splits["test"]], **students}
+        probs |= {name: found for name, found in baselines.items() if found is not None}
+        flagged = weak_probs.argmax(-1)
+        pool: dict[str, float] = {"texts": len(self.task.inputs)}
+        for i, name in enumerate(self.task.classes):
+            pool[name] = float((flagged == i).sum() / self.seeds)
+        return probs, curves, {"pool": pool, "cost": self.cost()}
 
     def _draw(self, rng) -> np.ndarray:
         """The items whose gold label one weak supervisor gets: as many of each class as can be."""
@@ -250,7 +299,6 @@ class _Bench:
         from w2s_lab.heads import Inputs
 
         states = token_states(trunk, [self.task.inputs[i] for i in items], pool=pool)
-        self._seconds_per_token = getattr(self, "_seconds_per_token", {})
         self._seconds_per_token[trunk.name] = states.seconds_per_token
         seen = np.flatnonzero(~np.isin(items, self.task.splits["test"]))
         return Inputs(states, seen, dim=dim, device=self.device)
@@ -291,12 +339,8 @@ class _Bench:
         inputs = self.inputs(self.weak_trunk, every, pool=True)
         rng = np.random.default_rng(0)
         resamples = [rng.choice(row, (COMMITTEE, self.labels)) for row in self.given]
-        columns, lessons = self.gold_lessons(
-            np.concatenate([self.given, *resamples]), seed=0
-        )
-        heads = train(
-            inputs, columns, lessons, epochs=GOLD_EPOCHS, queries=0, desc="weak models"
-        )
+        columns, lessons = self.gold_lessons(np.concatenate([self.given, *resamples]), seed=0)
+        heads = train(inputs, columns, lessons, epochs=GOLD_EPOCHS, queries=0, desc="weak models")
         probs = heads.predict(inputs, every)
         votes = probs[self.seeds :].reshape(self.seeds, COMMITTEE, len(every), -1)
         return probs[: self.seeds], votes.mean(1)
@@ -320,7 +364,9 @@ class _Bench:
             for group, trunk_ in ((on_middle, self.middle()), (on_strong, self.trunk)):
                 jobs = {m.name: self._taught(m, told[m.name], turn) for m in group}
                 if trunk_ is self.trunk and turn == 0:
-                    jobs["ceiling"] = self.lessons(one_hot(gold, self.classes), balanced(gold, self.classes))
+                    jobs["ceiling"] = self.lessons(
+                        one_hot(gold, self.classes), balanced(gold, self.classes)
+                    )
                 if not jobs:
                     continue
                 early = {m.name for m in group if m.stops_early}
@@ -389,23 +435,19 @@ class _Bench:
         """TF-IDF and logistic regression on the same gold labels: no neural model at all."""
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
 
         def text(items):
             return [self.task.inputs[i] for i in items]
 
         probs = []
+        # the vocabulary and its weights come from the unlabelled transfer texts
+        words = TfidfVectorizer(sublinear_tf=True).fit(text(self.task.splits["transfer"]))
+        tested = words.transform(text(self.task.splits["test"]))
         for given in self.given:
-            words = TfidfVectorizer(sublinear_tf=True).fit(text(self.task.splits["transfer"]))
-            model = make_pipeline(words, LogisticRegression(C=10, class_weight="balanced"))
-            # the vocabulary and its weights come from the unlabelled transfer texts
-            features = words.transform(text(given))
             model = LogisticRegression(C=10, class_weight="balanced")
-            model.fit(features, self.task.gold[given])
-            full = np.zeros((len(self.task.splits["test"]), self.classes))
-            full[:, model.classes_] = model.predict_proba(
-                words.transform(text(self.task.splits["test"]))
-            )
+            model.fit(words.transform(text(given)), self.task.gold[given])
+            full = np.zeros((tested.shape[0], self.classes))
+            full[:, model.classes_] = model.predict_proba(tested)
             probs.append(full)
         return np.stack(probs)
 

@@ -98,7 +98,9 @@ def _gather(shards: list[_Shard], names: list[str]) -> States:
     flat = np.empty((offsets[-1], flats[0].shape[1]), np.float16)
     for (s, start, end), at in zip(rows, offsets, strict=False):
         flat[at : at + end - start] = flats[s][start:end]
-    seconds, tokens = (sum(getattr(shard, part) for shard in shards) for part in ("seconds", "tokens"))
+    seconds, tokens = (
+        sum(getattr(shard, part) for shard in shards) for part in ("seconds", "tokens")
+    )
     return States(flat, offsets, seconds / tokens)
 
 

@@ -149,7 +149,7 @@ def train(
     prior = torch.as_tensor(lessons.prior, dtype=torch.float32, device=device)
     heads = Heads(lessons.seed, inputs.dim, target.shape[-1], queries).to(device)
     optimizer = torch.optim.AdamW(
-        heads.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+        heads.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
     )
     rng = np.random.default_rng(order_seed)
     steps, step = epochs * -(-len(items) // BATCH), 0
