@@ -184,6 +184,10 @@ def test_smoke_is_a_sample_that_keeps_shares_and_spares_rare_classes(tmp_path):
     # 300 · 490 / 1000 = 147 of the two common ones; 300 · 20 / 1000 = 6 of the rare one, so 8
     assert task.classes == ("no", "rare", "yes")
     assert np.bincount(task.gold).tolist() == [147, 8, 147]
+    with pytest.warns(UserWarning):
+        other = custom.load(source, size="smoke", seed=1)
+    assert set(task.ids) != set(other.ids)
+    assert (np.diff(task.ids.astype(int)) > 0).all()  # in the order of the file
     assert len(custom.load(source, size="full").inputs) == 1000
 
 
@@ -280,6 +284,14 @@ def test_rows_with_nothing_in_a_column_are_left_out_and_counted_by_column(tmp_pa
     assert len(task.inputs) == 40
 
 
+def test_a_line_that_ends_early_has_no_label(tmp_path):
+    path = tmp_path / "own.csv"
+    write(path, rows())
+    path.write_text(path.read_text() + "no comma here\n")
+    _, counts = dropped(str(path), "1 of 41 rows left out")
+    assert counts == {"no readable label": 1}
+
+
 def test_copies_are_left_out_whatever_their_case_and_spacing(tmp_path):
     again = {"text": "  " + passage(3).upper().replace(" ", "\n "), "label": "yes"}
     task, counts = dropped(
@@ -304,6 +316,13 @@ def test_near_duplicates_are_left_out(tmp_path):
     # the first 30 words are row 3's, which stays: 26 of its runs among 76 → 0.34, below 0.5
     _, counts = dropped(write(tmp_path / "own.csv", items), "1 of 42 rows left out: near-dup")
     assert counts == {"near-duplicate": 1}
+
+
+def test_the_splits_are_checked_for_leaks(tmp_path, monkeypatch):
+    monkeypatch.setattr(custom, "first_of_near_duplicates", lambda texts: np.arange(len(texts)))
+    items = [{"text": f"{passage(0)} {i}", "label": i % 2} for i in range(40)]
+    with pytest.raises(W2SError, match="are near-duplicates"):
+        load(write(tmp_path / "own.csv", items))
 
 
 def test_absurdly_long_texts_are_cut(tmp_path):

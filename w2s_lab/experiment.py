@@ -148,7 +148,7 @@ def run(
     *,
     weak: str = "static",
     strong: str = "minilm",
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str | Method] | None = None,
     seeds: int = 5,
     size: str | None = None,
     device: str = "auto",
@@ -161,7 +161,7 @@ def run(
         task: a name, file or Hub id for `load_task`, or a `Task`.
         weak, strong: a rung of the ladder (static, minilm, smollm2), a Hub id or a local folder.
             The weak model is a linear head on mean states, the strong one attends over tokens.
-        methods: names out of `METHODS`; all of them by default.
+        methods: names out of `METHODS`, or `Method`s of your own; all named ones by default.
         seeds: how many times all is repeated, each with other gold labels and other first weights.
         size: "smoke", "lab" or "full"; default from W2S_SIZE.
         device: "auto", "cpu", "cuda", "mps".
@@ -172,7 +172,7 @@ def run(
         W2SError: an unknown name, or more labels than there are.
     """
     started = time.perf_counter()
-    chosen = [METHODS[name] for name in (methods or METHODS)]
+    chosen = [m if isinstance(m, Method) else METHODS[m] for m in (methods or METHODS)]
     if seeds < 1:
         raise W2SError(f"seeds is {seeds}", where="run", mend="give 1 or more")
     if not isinstance(task, Task):
@@ -205,6 +205,30 @@ def run(
         seconds=time.perf_counter() - started,
         provenance=task.provenance | {"split": split},
     )
+
+
+def imitate(
+    task: Task, labels: np.ndarray, *, strong: str = "minilm", device: str = "auto"
+) -> np.ndarray:
+    """Test probabilities of strong students that imitate given labels, one student per row.
+
+    Args:
+        labels: class per student and item of the task, shape (students, items); only those of
+            `transfer` are shown to the students.
+
+    Returns:
+        float array of shape (students, test items, classes).
+    """
+    from w2s_lab.heads import train
+
+    bench = _Bench(task, strong, strong, device, 1, task.labels)
+    transfer, test = task.splits["transfer"], task.splits["test"]
+    inputs = bench.inputs(bench.trunk, np.concatenate([transfer, test]), dim=DIM)
+    told = labels[:, transfer]
+    lessons = bench.lessons(one_hot(told, bench.classes), balanced(told, bench.classes))
+    here = np.arange(len(transfer) + len(test))
+    heads = train(inputs, here[: len(transfer)], lessons, epochs=EPOCHS)
+    return heads.predict(inputs, here[len(transfer) :])
 
 
 class _Bench:
@@ -262,7 +286,8 @@ class _Bench:
         for array in (self.task.gold, self.given, *self.task.splits.values()):
             digest.update(np.ascontiguousarray(array).tobytes() + b"|")
         trunks = [(t.key, t.layer, t.device) for t in (self.weak_trunk, self.trunk)]
-        named = (trunks, [m.name for m in methods], self.task.classes, self.task.descriptions)
+        traits = [{**vars(m), "teach": m.teach.__qualname__} for m in methods]
+        named = (trunks, traits, self.task.classes, self.task.descriptions)
         digest.update(repr((named, self.task.metric, list(self.task.splits))).encode())
         return digest.hexdigest()[:24]
 

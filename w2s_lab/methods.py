@@ -5,7 +5,7 @@ follow Burns et al. 2023 (section 4.3, appendix A.4) and self-training with a pr
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,6 +50,12 @@ def method(name: str, **traits) -> Callable:
         return teach
 
     return add
+
+
+def variant(name: str, **traits) -> Method:
+    """A registered method with other traits, for example `variant("confidence", alpha=0.25)`."""
+    label = ", ".join(f"{trait} {value:g}" for trait, value in traits.items())
+    return replace(METHODS[name], name=f"{name} ({label})", **traits)
 
 
 def balanced(classes: np.ndarray, count: int, *, among: np.ndarray | None = None) -> np.ndarray:
@@ -112,6 +118,12 @@ def relabel(probs, prior, round):
 def bootstrap(probs, prior, round):
     """A middle model learns from the weak one, and the strong student from the middle one."""
     return naive(probs, prior, round)
+
+
+@method("climb", rounds=len(KEEP), middle=True)
+def climb(probs, prior, round):
+    """Relabel whose first student is the middle model: other features, so other errors."""
+    return keep_confident(probs, prior, round)
 
 
 @method("early stopping", stops_early=True)

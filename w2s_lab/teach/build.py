@@ -231,12 +231,12 @@ def _execute(notebook, source: Path, size: str) -> None:
         resources={"metadata": {"path": str(source.parent)}},
         timeout=CELL_SECONDS,
         on_cell_start=on_cell_start,
-        # What a slider draws is then plain output of its cell, as nbval sees it. Played by nbclient,
-        # an Output widget answers on a socket that is being waited on, and a build can stall.
-        widget_registry={},
         extra_arguments=["--log-level=ERROR"],  # the kernel's own advice is not for the author
         coalesce_streams=True,  # how a stream is cut into messages differs from run to run
     )
+    # What a slider draws is then plain output of its cell, as nbval sees it. Played by nbclient,
+    # an Output widget answers on a socket that is being waited on, and a build can stall.
+    client.widget_registry = {}
     inline = "module://matplotlib_inline.backend_inline"  # also where the user has set another
     try:
         client.execute(env=os.environ | {"W2S_SIZE": size, "W2S_QUIET": "1", "MPLBACKEND": inline})

@@ -1,0 +1,264 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+# ---
+
+# %% [markdown]
+# # 01 · Indemnity: a thousand clauses and a dozen labels
+#
+# **Time** 45 minutes, of which a 2-core laptop computes about 5 the first time · **Memory** under
+# 4 GB
+#
+# After this lesson you can
+#
+# 1. say what each of the two stages of weak-to-strong training is for,
+# 2. run them on real contracts and report the gap recovered with its interval and its baselines,
+# 3. show where a student corrected its teacher, where it imitated it, and which method changes that.
+
+# %%
+from w2s_lab.quiz import ask, predict, recall
+from w2s_lab.widgets import dial
+
+import w2s_lab as w2s
+from w2s_lab import plots, reading
+from w2s_lab.methods import variant
+
+# %% [markdown]
+# ## The scenario
+#
+# A legal-tech company wants its large, general model to find **indemnity clauses**: those in which
+# one party promises to make good another's losses. It has a vast store of contracts and no labels;
+# lawyers' hours for labelling them all are out of the question. What it does have is a small model
+# that spots such clauses with about 70 % accuracy. The plan has two stages:
+#
+# 1. **Label.** The small model reads the whole store and marks every clause, right or wrong.
+# 2. **Learn.** The large model is fine-tuned to predict those marks.
+#
+# Is that a plan, or a way to spread a small model's mistakes at great expense?
+
+# %% tags=["predict"]
+ask("01-rationale")
+
+# %% tags=["predict"]
+ask("01-order")
+
+# %% tags=["predict"]
+ask("01-cap")
+
+# %% [markdown]
+# ## The store
+#
+# Our contracts are real software licences and terms of use, cut into clauses; near-duplicates are
+# removed. Gold comes from a rule that was checked against clauses read one by one: the
+# [data card](../docs/data/indemnity.md) says how often it is right.
+
+# %%
+task = w2s.load_task("indemnity")
+task
+
+# %% [markdown]
+# A clause is positive if somebody *promises* to indemnify. The hard negatives only mention it: they
+# exclude an indemnity, limit it, refer to it or allow it to be offered. The clauses that are scored
+# all speak of claims, losses or liability; the rest of the store is for the weak model to label.
+# Splits are made by owner of the agreement, so no company's phrasing crosses from training to test.
+
+# %%
+reading.examples(task, kinds=("promise", "mention", "risk"))
+
+# %% [markdown]
+# ## Commit yourself
+#
+# The student will be trained in eight ways. `naive` just imitates. Before anything runs: how much of
+# the gap will it recover, and will another method do better? (Change `None` to your letter.)
+
+# %%
+predict("01-naive", None)
+ask("01-naive")
+
+# %%
+predict("01-best", None)
+ask("01-best")
+
+# %% [markdown]
+# ## Stage 1: the weak model labels everything
+#
+# The weak model is as weak as they come: it averages the word vectors of a clause (no transformer at
+# all) and draws a line through them, fitted to a handful of labels by the lawyer. Stage 2 follows in
+# the same call, five times over, each with other labelled clauses and another student.
+
+# %%
+result = w2s.run(task, weak="static", strong="minilm", seeds=5)
+print(reading.labelled(result))
+
+# %% [markdown]
+# Out of the whole store it marks many times more clauses than there are indemnities: balanced
+# accuracy treats both classes alike, and one per cent of a large store is still a lot of false
+# alarms.
+
+# %% tags=["claim"]
+weak = result.score("weak").value
+print("The weak model is near the scenario's 70 %:", 0.65 <= weak <= 0.80)
+
+# %% [markdown]
+# ## Stage 2: the strong model learns from it
+#
+# The strong model is MiniLM, a small pretrained transformer. Its lower layers are frozen; what is
+# trained is a head that can attend to single words, which the weak model cannot. The ceiling is the
+# same head trained with the lawyer's answer to every clause.
+
+# %%
+result.table()
+
+# %%
+plots.show(result.plot())
+
+# %% tags=["claim"]
+best = result.pgr(result.best)
+print("The ceiling reaches 92 %:", result.score("ceiling").value >= 0.92)
+print("The best method's interval lies above 0:", best.low > 0)
+print(
+    "Some student beats its teacher with an interval above 0:",
+    result.lead(result.best, over="weak").low > 0,
+)
+
+# %% [markdown]
+# ### What embarrasses this result
+#
+# Look at the *bag of words*: a plain word count and a logistic regression, on the very same few gold
+# labels. On this task the word "indemnify" gives most of the answer away, and a model that sees
+# single words needs no detour over a weak one. That is no reason to hide it. It tells when the
+# two-stage plan is worth its cost: when no cheap model gets there with the labels you have.
+
+# %% tags=["claim"]
+students = max(result.score(name).value for name in result.methods)
+print(
+    "The strong model without training is as good as the best student:",
+    result.score("strong zero-shot").value >= students,
+)
+
+# %% [markdown]
+# ## Where it went right, where it went wrong
+#
+# For each clause that the weak model got wrong, the student either **corrected** it or **imitated**
+# it; where the weak model was right, the student may have made a **new** error.
+
+# %%
+plots.show(plots.errors(result))
+
+# %%
+reading.corrections(result, task)
+
+# %% [markdown]
+# Naive imitation repeats most of its teacher's errors: the labels say so, and the student is strong
+# enough to find what the teacher's errors have in common (lesson 00 called them systematic). The
+# filtered methods leave out the labels that the teacher is unsure of, which is where most of its
+# errors are.
+
+# %% tags=["claim"]
+naive, best_student = result.agreement("naive"), result.agreement(result.best)
+print(
+    "The naive student repeats more than half of its teacher's errors:",
+    naive.with_supervisor_wrong > 0.5,
+)
+print(
+    "The best student repeats fewer:",
+    best_student.with_supervisor_wrong < naive.with_supervisor_wrong,
+)
+
+# %% [markdown]
+# ### Does it learn the task first, and the errors later?
+#
+# Both curves are measured on validation clauses after every pass: how well the student matches the
+# weak labels, and how well it matches gold. A real project has only the first. Where the second
+# falls while the first still rises, the student overfits its supervisor.
+
+# %%
+plots.show(plots.learning_curve(result))
+
+# %% [markdown]
+# ### Does it know what it does not know?
+
+# %%
+plots.show(plots.reliability(result, ("weak", "naive", result.best, "ceiling")))
+
+# %% [markdown]
+# ## Turn it: how many labels from the lawyer?
+#
+# More gold makes a better teacher, and leaves a smaller gap to recover. At some point the bag of
+# words or the strong model itself, trained on the same labels, makes the teacher superfluous.
+
+# %%
+counts = (8, 12, 24, 48)
+by_labels = {n: w2s.run(task, labels=n, methods=("naive", "relabel")) for n in counts}
+dial(lambda n: by_labels[n].plot(), counts, "labels by the lawyer", start=12)
+
+# %%
+names = ("weak", "relabel", "bag of words", "strong on gold labels", "ceiling")
+figure = plots.dial(
+    counts,
+    {name: [by_labels[n].score(name) for n in counts] for name in names},
+    xlabel="gold labels",
+    ylabel="balanced accuracy",
+    title="More labels by the lawyer close the gap from below",
+)
+plots.show(figure)
+
+# %% [markdown]
+# ## Turn it: how much should the student trust itself?
+#
+# The auxiliary confidence loss pays the student for being sure of its own answers, even against the
+# label. Its weight α runs from 0 (naive) to 0.75.
+
+# %%
+alphas = (0.0, 0.25, 0.5, 0.75)
+confidence = [variant("confidence", alpha=alpha) for alpha in alphas]
+trusting = w2s.run(task, methods=confidence)
+figure = plots.dial(
+    alphas,
+    {"student": [trusting.pgr(name) for name in trusting.methods]},
+    xlabel="weight α of the confidence loss",
+    ylabel="performance gap recovered",
+    title="Some self-confidence helps the student",
+)
+plots.show(figure)
+
+# %%
+lines = {alpha: f"PGR {trusting.pgr(name)}" for alpha, name in zip(alphas, trusting.methods, strict=True)}
+dial(lines.get, alphas, "weight α", start=0.5)
+
+# %% [markdown]
+# ## Once more, on a deal not looked at before
+#
+# All settings above were fixed before this cell was written. Here the owners are dealt to the splits
+# anew, with a seed that nobody had looked at.
+
+# %%
+again = w2s.run(task, split=2026)
+again.table()
+
+# %% tags=["claim"]
+print("On the new deal some method's interval lies above 0:", again.pgr(again.best).low > 0)
+
+# %% [markdown]
+# ## What you predicted, what was measured
+
+# %%
+recall(
+    "01-naive", measured=f"PGR of naive {result.pgr('naive')}; on the new deal {again.pgr('naive')}"
+)
+recall("01-best", measured=f"best here: {result.best}; on the new deal: {again.best}")
+
+# %% [markdown]
+# ## What was shown here
+#
+# - A student taught only by a model of about 70 % ended above it, so its teacher is not its cap.
+# - Imitation alone recovered little. What helped was deciding *which* of the teacher's labels to
+#   believe.
+# - On this task a bag of words on the same gold labels is a strong rival, and belongs in the report.
+# - The interval is wide: a few dozen positive test clauses cannot rank methods that are close.
+#
+# Sources: Burns et al. 2023, *Weak-to-Strong Generalization* (protocol, confidence loss, sections 3
+# and 4.3); Tuggener et al. 2020, *LEDGAR* (clause headings as labels).

@@ -1,0 +1,78 @@
+"""Weak supervisors made to order: gold labels with as many errors as wanted, of a wanted kind.
+
+It does not model any real supervisor; it separates how often a teacher errs from how it errs.
+Compare Burns et al. 2023, section 5.1: errors that a student can predict are errors it learns.
+"""
+
+import numpy as np
+
+from w2s_lab.data import Task
+from w2s_lab.metrics import Estimate, bootstrap_pgr, item_scores
+
+KINDS = ("random", "systematic")
+
+
+def noisy_labels(
+    gold: np.ndarray, rate: float, kind: str, *, likeness: np.ndarray, seed: int
+) -> np.ndarray:
+    """Labels of two classes of which the share `rate` of each class is wrong, shape (items,).
+
+    Args:
+        gold: true classes 0 and 1, shape (items,).
+        kind: "random" errs on items drawn by lot; "systematic" on those most alike.
+        likeness: one number per item, shape (items,); systematic errors are the items with the
+            highest numbers of their class, so whoever can see the number can predict the error.
+    """
+    order = np.random.default_rng(seed).random(len(gold)) if kind == "random" else likeness
+    labels = gold.copy()
+    for c in (0, 1):
+        members = np.flatnonzero(gold == c)
+        wrong = members[np.argsort(-order[members], kind="stable")][: round(rate * len(members))]
+        labels[wrong] = 1 - c
+    return labels
+
+
+def noise_dial(
+    task: Task, *, rates=(0.1, 0.2, 0.3, 0.4), strong="minilm", seeds=5, device="auto"
+) -> dict[str, list[Estimate]]:
+    """What a naive student recovers from supervisors of equal accuracy, by kind of error.
+
+    All students, of both kinds, all rates and seeds, are one batched training.
+
+    Returns:
+        PGR for each rate, for "random" and for "systematic" errors. The supervisor's own score is
+        1 − rate by construction; ceiling and intervals are as in `run`.
+    """
+    from w2s_lab.experiment import imitate
+
+    likeness = _likeness(task)
+    told, settings = [task.gold] * seeds, [(kind, rate) for kind in KINDS for rate in rates]
+    for kind, rate in settings:
+        for seed in range(seeds):
+            towards = likeness @ np.random.default_rng(seed).standard_normal(likeness.shape[1])
+            told.append(noisy_labels(task.gold, rate, kind, likeness=towards, seed=seed))
+    probs = imitate(task, np.stack(told), strong=strong, device=device)
+    test = task.splits["test"]
+    gold, groups = task.gold[test], task.groups[test]
+
+    def scores(k: int, predicted: np.ndarray) -> np.ndarray:
+        return item_scores(predicted[k * seeds : (k + 1) * seeds], gold, task.metric)
+
+    dial: dict[str, list[Estimate]] = {kind: [] for kind in KINDS}
+    for k, (kind, _) in enumerate(settings, 1):
+        weak = scores(k, np.stack(told)[:, test])
+        student, ceiling = (scores(j, probs.argmax(-1)) for j in (k, 0))
+        dial[kind].append(bootstrap_pgr(weak, student, ceiling, strata=gold, groups=groups))
+    return dial
+
+
+def _likeness(task: Task) -> np.ndarray:
+    """Standardized leading components of the texts' mean word vectors, shape (items, 8)."""
+    from w2s_lab.features import token_states
+    from w2s_lab.models import trunk
+
+    means = token_states(trunk("static"), task.inputs, pool=True).flat.astype(np.float32)
+    means -= means.mean(0)
+    _, axes = np.linalg.eigh(means.T @ means)
+    leading = means @ axes[:, -8:]
+    return leading / leading.std(0)
