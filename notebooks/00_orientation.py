@@ -67,10 +67,14 @@ print(*[f"{finding.name}: {finding.mend}" for finding in missing] or ["Ready."],
 performance_gap_recovered(weak=0.70, student=0.80, ceiling=0.90)
 
 # %% [markdown]
-# Half of the gap. Now say what three other values would mean.
+# Half of the gap. Now say what other values would mean. Pick an option below; where no buttons are
+# shown, the text says what to type.
 
 # %% tags=["predict"]
 ask("00-pgr-zero")
+
+# %% tags=["predict"]
+ask("00-pgr-one")
 
 # %% tags=["predict"]
 ask("00-pgr-negative")
@@ -80,6 +84,9 @@ ask("00-pgr-negative")
 #
 # PGR has the gap in its denominator. If the ceiling is no better than the weak model, there is no
 # gap, and no share of it. `nan` is then the only honest answer.
+
+# %% tags=["predict"]
+ask("00-pgr-undefined")
 
 # %% tags=["claim"]
 undefined = performance_gap_recovered(weak=0.90, student=0.95, ceiling=0.90)
@@ -136,8 +143,7 @@ ask("00-baseline")
 # are like one another, as someone is who has misunderstood a word. A student is trained on each.
 
 # %% tags=["predict"]
-predict("00-noise", None)
-ask("00-noise")
+predict("00-noise-kind")
 
 # %% [markdown]
 # We make such teachers to order from gold labels, with 10 to 40 % errors, and train students of each
@@ -182,13 +188,14 @@ print("At 30 % errors, random errors leave more to recover:", random[2].low > sy
 # for measurement, and lesson 01 measures it.
 
 # %%
-recall("00-noise", measured=f"at 30 % errors: random {random[2]}, systematic {systematic[2]}")
+apart = random[2].low > systematic[2].high
+recall("00-noise-kind", measured="random" if apart else "neither")
 
 # %% [markdown]
 # ## Is the student capped by its teacher?
 
 # %% tags=["predict"]
-ask("00-cap")
+ask("00-capped")
 
 # %% [markdown]
 # The claim cell above has already answered it, for one kind of teacher.

@@ -40,13 +40,16 @@ from w2s_lab.methods import variant
 # Is that a plan, or a way to spread a small model's mistakes at great expense?
 
 # %% tags=["predict"]
-ask("01-rationale")
+ask("01-two-stages")
 
 # %% tags=["predict"]
-ask("01-order")
+ask("01-weak-role")
 
 # %% tags=["predict"]
-ask("01-cap")
+ask("01-steps")
+
+# %% tags=["predict"]
+ask("01-seventy")
 
 # %% [markdown]
 # ## The store
@@ -71,16 +74,14 @@ reading.examples(task, kinds=("promise", "mention", "risk"))
 # %% [markdown]
 # ## Commit yourself
 #
-# The student will be trained in eight ways. `naive` just imitates. Before anything runs: how much of
-# the gap will it recover, and will another method do better? (Change `None` to your letter.)
+# The student will be trained in nine ways. `naive` just imitates. Before anything runs: how much of
+# the gap will it recover, and will another method do better?
 
-# %%
-predict("01-naive", None)
-ask("01-naive")
+# %% tags=["predict"]
+predict("01-naive-pgr")
 
-# %%
-predict("01-best", None)
-ask("01-best")
+# %% tags=["predict"]
+predict("01-best-method")
 
 # %% [markdown]
 # ## Stage 1: the weak model labels everything
@@ -126,7 +127,11 @@ print(
 
 # %% [markdown]
 # ### What embarrasses this result
-#
+
+# %% tags=["predict"]
+ask("01-bag-of-words")
+
+# %% [markdown]
 # Look at the *bag of words*: a plain word count and a logistic regression, on the very same few gold
 # labels. On this task the word "indemnify" gives most of the answer away, and a model that sees
 # single words needs no detour over a weak one. That is no reason to hide it. It tells when the
@@ -226,7 +231,9 @@ figure = plots.dial(
 plots.show(figure)
 
 # %%
-lines = {alpha: f"PGR {trusting.pgr(name)}" for alpha, name in zip(alphas, trusting.methods, strict=True)}
+lines = {
+    alpha: f"PGR {trusting.pgr(name)}" for alpha, name in zip(alphas, trusting.methods, strict=True)
+}
 dial(lines.get, alphas, "weight α", start=0.5)
 
 # %% [markdown]
@@ -246,10 +253,10 @@ print("On the new deal some method's interval lies above 0:", again.pgr(again.be
 # ## What you predicted, what was measured
 
 # %%
-recall(
-    "01-naive", measured=f"PGR of naive {result.pgr('naive')}; on the new deal {again.pgr('naive')}"
-)
-recall("01-best", measured=f"best here: {result.best}; on the new deal: {again.best}")
+recall("01-naive-pgr", measured=result.pgr("naive"))
+
+# %%
+recall("01-best-method", measured=result.best)
 
 # %% [markdown]
 # ## What was shown here

@@ -351,13 +351,24 @@ def test_a_column_of_numbers_is_not_text(tmp_path):
         load(write(tmp_path / "own.parquet", items))
 
 
+def test_bytes_that_are_no_text_are_told_in_parquet_too(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    raw = pyarrow.array([b"fine", "café".encode("cp1252")]).view(pyarrow.string())
+    table = pyarrow.table({"text": raw, "label": [0, 1]})
+    parquet.write_table(table, tmp_path / "own.parquet")
+    with pytest.raises(W2SError, match=r"'text' holds text that is not UTF-8, such as b'\\xe9'"):
+        load(str(tmp_path / "own.parquet"))
+
+
 # --- files -------------------------------------------------------------------------------------
 
 
 def test_marks_line_ends_quotes_and_empty_lines_of_csv_do_not_matter(tmp_path):
     lines = [f'"{r["text"]}, ""said""\r\nand more",{r["label"]}\r\n' for r in rows()]
     (tmp_path / "own.csv").write_bytes(
-        b"\xef\xbb\xbf text ,label\r\n" + "\r\n".join(lines).encode() + b"\r\n\r\n"
+        b"\xef\xbb\xbf\r\n text ,label\r\n" + "\r\n".join(lines).encode() + b"\r\n\r\n"
     )
     task = load(str(tmp_path / "own.csv"))
     assert task.inputs[0] == passage(0) + ', "said"\r\nand more'
@@ -382,6 +393,7 @@ BROKEN = {
     "empty.csv": (b"", "the file is empty; give a row"),
     "blank.jsonl": (b"\n \n", "the file is empty"),
     "empty.parquet": (b"", "the file is empty"),
+    "mark.csv": (b"\xef\xbb\xbf", "no column 'text'; there are none"),
     "header.csv": (b"text,label\n", "no row to use; 0 rows read"),
     "latin.csv": (
         "text,label\nfine,a\ncafé,b\n".encode("cp1252"),

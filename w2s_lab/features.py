@@ -116,6 +116,7 @@ def _compute(trunk: Trunk, texts: dict[str, str], pool: bool, folder: Path) -> N
     rows = np.ones(len(ids), int) if pool else lengths
     offsets = np.concatenate([[0], rows.cumsum()])
     flat = None
+    trunk.blocks()  # loads the model: its time is not the reading's
     started = time.perf_counter()
     with torch.inference_mode(), bar(None, f"{trunk.name} reads", len(ids), unit="text") as seen:
         for batch in batches_of_like_length(lengths, BATCH_TOKENS):

@@ -57,7 +57,7 @@ class Inputs:
     """
 
     def __init__(self, states: States, fit: np.ndarray, *, dim: int | None, device: str):
-        flat = torch.from_numpy(states.flat).to(device).float()
+        flat = torch.from_numpy(states.flat).to(device, torch.float32, copy=True)
         rows = np.concatenate([np.arange(*states.offsets[i : i + 2]) for i in fit])
         sample = flat[torch.from_numpy(rows).to(device)]
         mean, deviation = sample.mean(0), sample.std(0) + 1e-6

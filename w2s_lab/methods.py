@@ -102,7 +102,8 @@ def keep_confident(probs, prior, round, keep: Sequence[float] = KEEP):
     """The student sees only the labels the supervisor is surest of, class by class."""
     seeds, items, classes = probs.shape
     # an item that two classes would keep goes to the one that ranks it higher
-    rank = (-probs).argsort(1).argsort(1) / np.maximum(prior * items, 1)  # (seeds, items, classes)
+    order = (-probs).argsort(1, kind="stable")  # of equally sure items the earlier
+    rank = order.argsort(1) / np.maximum(prior * items, 1)  # (seeds, items, classes)
     labels = rank.argmin(-1)
     among = rank.min(-1) < keep[round]
     return one_hot(labels, classes), balanced(labels, classes, among=among)

@@ -104,19 +104,25 @@ def trunk(name: str, *, device: str = "auto") -> Trunk:
     folder = _converted_smollm2() if asset == "smollm2" else locate(asset)
     depth = _depth(folder)
     if block:
-        if not block.isdigit() or int(block) > depth:
+        if not block.isdecimal() or int(block) > depth:
             raise W2SError(
                 f"no block {block!r}", where=name, mend=f"give a number from 0 to {depth}"
             )
         layer = int(block)
     elif layer is None:
         layer = round(depth * 2 / 3)
-    return _trunk(name, folder, layer, pick_device(device))
+    return _trunk(name, folder, layer, pick_device(device), _stamp(folder))
 
 
 @lru_cache(maxsize=4)  # a notebook asks for the same model in every cell
-def _trunk(name, folder, layer, device):
+def _trunk(name, folder, layer, device, stamp):
     return Trunk(name, folder, layer, device)
+
+
+def _stamp(folder: Path) -> tuple:
+    """Another value once a file is written anew, so that no trunk outlives its weights."""
+    stats = [(file.name, file.stat()) for file in sorted(folder.iterdir())]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 def pick_device(device: str = "auto") -> str:
@@ -127,10 +133,12 @@ def pick_device(device: str = "auto") -> str:
     """
     import torch
 
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    there = {"cuda": gpus, "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if device == "auto":
-        return next((name for name, is_there in there.items() if is_there), "cpu")
-    if not there.get(device.split(":")[0], device == "cpu"):
+        return next(name for name, count in there.items() if count)
+    kind, _, number = device.partition(":")
+    if not (number or "0").isdecimal() or int(number or 0) >= there.get(kind, 0):
         raise W2SError("no such device here", where=device, mend="choose auto or cpu")
     return device
 

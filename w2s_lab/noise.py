@@ -45,12 +45,18 @@ def noise_dial(
     """
     from w2s_lab.experiment import imitate
 
-    likeness = _likeness(task)
+    likeness = _likeness(task, device)
     told, settings = [task.gold] * seeds, [(kind, rate) for kind in KINDS for rate in rates]
     for kind, rate in settings:
         for seed in range(seeds):
             towards = likeness @ np.random.default_rng(seed).standard_normal(likeness.shape[1])
-            told.append(noisy_labels(task.gold, rate, kind, likeness=towards, seed=seed))
+            labels = task.gold.copy()
+            # split by split, for errors alike enough may all lie outside of what is shown or scored
+            for index in (task.splits[name] for name in ("transfer", "test")):
+                labels[index] = noisy_labels(
+                    task.gold[index], rate, kind, likeness=towards[index], seed=seed
+                )
+            told.append(labels)
     probs = imitate(task, np.stack(told), strong=strong, device=device)
     test = task.splits["test"]
     gold, groups = task.gold[test], task.groups[test]
@@ -66,12 +72,13 @@ def noise_dial(
     return dial
 
 
-def _likeness(task: Task) -> np.ndarray:
+def _likeness(task: Task, device: str) -> np.ndarray:
     """Standardized leading components of the texts' mean word vectors, shape (items, 8)."""
     from w2s_lab.features import token_states
     from w2s_lab.models import trunk
 
-    means = token_states(trunk("static"), task.inputs, pool=True).flat.astype(np.float32)
+    means = token_states(trunk("static", device=device), task.inputs, pool=True).flat
+    means = means.astype(np.float32)
     means -= means.mean(0)
     _, axes = np.linalg.eigh(means.T @ means)
     leading = means @ axes[:, -8:]

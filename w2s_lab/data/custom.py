@@ -173,13 +173,21 @@ def _column(table, name, role, class_names, source):
         lower = {c.lower(): c for c in table}
         close = difflib.get_close_matches(name.lower(), lower, n=1)
         raise W2SError(
-            f"no column {name!r}; there are " + ", ".join(repr(c[:40]) for c in table),
+            f"no column {name!r}; there are {', '.join(repr(c[:40]) for c in table) or 'none'}",
             where=source,
             mend=f"did you mean {role}={lower[close[0]]!r}?" if close else f"name one by {role}=",
         )
+    try:
+        found = table[name][:]
+    except UnicodeDecodeError as e:  # parquet takes any bytes for text until they are read
+        raise W2SError(
+            f"column {name!r} holds text that is not UTF-8, such as {e.object[e.start :][:1]!r}",
+            where=source,
+            mend="decode the texts before saving them",
+        ) from None
     allowed = str if role == "text" else str | int | float
     values = []
-    for row, value in enumerate(table[name][:]):
+    for row, value in enumerate(found):
         if class_names and value is not None:  # the Hub's test splits hide labels as -1
             value = class_names[value] if 0 <= value < len(class_names) else None
         if value is None or value != value:  # NaN
@@ -249,10 +257,11 @@ def _read(path, source, config, split, encoding):
 def _read_csv(content, source):
     csv.field_size_limit(2**31 - 1)  # the default refuses texts over 131,072 characters
     lines = csv.reader(io.StringIO(content, newline=""), strict=True)
+    filled = filter(None, lines)
     try:
-        header = [name.strip() for name in next(lines)]
+        header = [name.strip() for name in next(filled, [])]
         rows = []
-        for row in filter(None, lines):
+        for row in filled:
             if len(row) > len(header):
                 raise csv.Error(f"{len(row)} fields, but {len(header)} column names")
             rows.append(row + [None] * (len(header) - len(row)))
@@ -272,7 +281,7 @@ def _read_jsonl(content, source):
             rows += [dict(json.loads(line))] if line.strip() else []
         except (ValueError, TypeError, RecursionError) as e:
             raise W2SError(
-                f"line {number} is not a JSON object ({e})",
+                f"line {number} is not a JSON object ({getattr(e, 'msg', e)})",
                 where=source,
                 mend='give one object a line, like {"text": "…", "label": "…"}',
             ) from None
@@ -300,7 +309,9 @@ def _read_dataset(name, config, split, data_files=None):
         raise W2SError(
             f"cannot be loaded ({type(root).__name__}: {str(root)[:300]})",
             where=data_files or name,
-            mend="check the name, config= and split=, and for the Hub the connection",
+            mend="write the file again"
+            if data_files
+            else "check the name, config= and split=, and for the Hub the connection",
         ) from None
     declared = {name: tuple(f.names) for name, f in data.features.items() if hasattr(f, "names")}
     return {name: data[name] for name in data.column_names}, declared
