@@ -18,19 +18,19 @@
 # 3. predict from the *kind* of a teacher's errors how much a student can recover.
 
 # %%
-from w2s_lab.quiz import ask, predict, recall
-from w2s_lab.widgets import dial
-
 import w2s_lab as w2s
 from w2s_lab import plots
+from w2s_lab.metrics import bootstrap_pgr, performance_gap_recovered
+from w2s_lab.noise import noise_dial
+from w2s_lab.quiz import ask, predict, recall
+from w2s_lab.widgets import dial
 
 # %% [markdown]
 # One cell tells whether your machine has what the lessons need. If a line appears under it, that
 # line says what to do.
+
 # %%
 from w2s_lab.check import check
-from w2s_lab.metrics import bootstrap_pgr, performance_gap_recovered
-from w2s_lab.noise import noise_dial
 
 missing = [finding for finding in check() if finding.ok is False]
 print(*[f"{finding.name}: {finding.mend}" for finding in missing] or ["Ready."], sep="\n")

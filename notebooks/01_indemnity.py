@@ -19,12 +19,11 @@
 # 3. show where a student corrected its teacher, where it imitated it, and which method changes that.
 
 # %%
-from w2s_lab.quiz import ask, predict, recall
-from w2s_lab.widgets import dial
-
 import w2s_lab as w2s
 from w2s_lab import plots, reading
 from w2s_lab.methods import variant
+from w2s_lab.quiz import ask, predict, recall
+from w2s_lab.widgets import dial
 
 # %% [markdown]
 # ## The scenario

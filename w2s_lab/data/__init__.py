@@ -96,7 +96,7 @@ def load_task(name: str, *, size: str | None = None, **options) -> Task:
     """
     from w2s_lab.data import custom, indemnity  # noqa: F401  (they register themselves)
 
-    size = default_size(size)
+    size, name = default_size(size), str(name)
     if name in TASKS:
         return TASKS[name](size=size, **options)
     if os.path.exists(name) or "/" in name or "." in name:
