@@ -179,26 +179,26 @@ def test_no_confidence_means_that_the_prior_is_not_read(crowd):
 
 @pytest.fixture(scope="module")
 def needle():
-    """200 texts of 40 tokens; one token says the class, the others are noise as large."""
+    """300 texts of 40 tokens; one token says the class, the others are noise as large."""
     rng = np.random.default_rng(0)
-    gold = np.arange(200) % 2
-    flat = rng.standard_normal((200, 40, 8)) * 1.5
+    gold = np.arange(300) % 2
+    flat = rng.standard_normal((300, 40, 8)) * 1.5
     flat[:, :, 0] = 0
-    at = rng.integers(0, 40, 200)
-    flat[np.arange(200), at] = 0
-    flat[np.arange(200), at, 0] = 4  # "here"
-    flat[np.arange(200), at, 1] = np.where(gold, 2, -2)
-    states = States(flat.reshape(-1, 8).astype(np.float16), np.arange(201) * 40, 0.0)
-    return inputs_of(states, fit=np.arange(120)), gold
+    at = rng.integers(0, 40, 300)
+    flat[np.arange(300), at] = 0
+    flat[np.arange(300), at, 0] = 4  # "here"
+    flat[np.arange(300), at, 1] = np.where(gold, 2, -2)
+    states = States(flat.reshape(-1, 8).astype(np.float16), np.arange(301) * 40, 0.0)
+    return inputs_of(states, fit=np.arange(200)), gold
 
 
 def test_one_telling_token_is_found_by_attention_and_drowned_in_the_mean(needle):
     inputs, gold = needle
-    shown, held_out = np.arange(120), np.arange(120, 200)
+    shown, held_out = np.arange(200), np.arange(200, 300)
     lessons = lessons_for(gold[shown])
     right = {}
     for queries in (0, 4):
-        heads = train(inputs, shown, lessons, epochs=40, queries=queries)
+        heads = train(inputs, shown, lessons, epochs=60, queries=queries)
         right[queries] = (heads.predict(inputs, held_out).argmax(-1) == gold[held_out]).mean()
     assert right[4] > 0.95
     assert right[0] < 0.8
@@ -257,8 +257,8 @@ def test_training_shows_every_item_once_an_epoch():
 
 def test_targets_stay_with_their_items_whatever_the_order_of_the_items(needle):
     inputs, gold = needle
-    items = np.random.default_rng(5).permutation(200)[:120]
-    heads = train(inputs, items, lessons_for(gold[items]), epochs=40)
+    items = np.random.default_rng(5).permutation(300)[:200]
+    heads = train(inputs, items, lessons_for(gold[items]), epochs=60)
     assert (heads.predict(inputs, items).argmax(-1) == gold[items]).mean() > 0.95
 
 

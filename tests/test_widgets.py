@@ -3,6 +3,7 @@
 import sys
 from types import SimpleNamespace
 
+import ipywidgets
 import pytest
 from matplotlib.figure import Figure
 
@@ -130,6 +131,30 @@ def test_moving_the_slider_redraws_and_says_so(capsys):
     assert drawn == [20, 80]
     assert sentence.value == '<div role="status">80 &lt; 99</div>'
     assert capsys.readouterr().out.rstrip().endswith("student 0.80")
+
+
+def test_everything_is_drawn_inside_the_output_area_of_the_dial(monkeypatch):
+    depths = []
+
+    class Area(ipywidgets.Output):
+        depth = 0
+
+        def __enter__(self):
+            Area.depth += 1
+            return super().__enter__()
+
+        def __exit__(self, *error):
+            Area.depth -= 1
+            return super().__exit__(*error)
+
+    def draw(value):
+        depths.append(Area.depth)
+        return str(value)
+
+    monkeypatch.setattr(ipywidgets, "Output", Area)
+    slider, *_ = dial(draw, [1, 2], "n").widget().children
+    slider.value = 2
+    assert depths == [1, 1]
 
 
 def test_the_slider_is_labelled_and_stands_at_the_start():

@@ -140,6 +140,7 @@ def _compute(trunk: Trunk, texts: dict[str, str], pool: bool, folder: Path) -> N
             for row, item in enumerate(batch):
                 flat[offsets[item] : offsets[item + 1]] = states[row, : rows[item]]
             seen.update(len(batch))
+    assert flat is not None  # `texts` is never empty
     flat.flush()
     np.save(folder / "offsets.npy", offsets)
     seconds = time.perf_counter() - started

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,11 +114,9 @@ def promises(text: str) -> bool:
 
 def _pool() -> list[dict]:
     """All clauses once: {"id", "owner", "text"}; near-duplicates removed, kept in the cache."""
-    rules = (
-        b"".join(Path(module.__file__).read_bytes() for module in (splits,))
-        + Path(__file__).read_bytes()
-    )
-    key = hashlib.sha256(ASSETS["licensedcode"].sha256.encode() + rules).hexdigest()[:16]
+    # the code that makes the pool is part of its name, so a changed rule is never a stale pool
+    code = Path(__file__).read_bytes() + Path(__file__).with_name("splits.py").read_bytes()
+    key = hashlib.sha256(ASSETS["licensedcode"].sha256.encode() + code).hexdigest()[:16]
 
     def fill(folder: Path) -> None:
         rows = list(_clauses(fetch("licensedcode")))
@@ -158,11 +157,9 @@ def _front_matter(text: str) -> tuple[dict[str, str], str]:
 
 def _ledgar(source: str) -> Task:
     """LEDGAR's contract provisions; the two categories on indemnity against all others."""
-    from dataclasses import replace
-
     from w2s_lab.data import custom
 
-    options = {} if Path(source).exists() else {"config": "ledgar"}
-    many = custom.load(source, size="full", text="text", label="label", **options)
+    config = None if Path(source).exists() else "ledgar"
+    many = custom.load(source, size="full", text="text", label="label", config=config)
     gold = np.array([many.classes[g].lower().startswith("indemni") for g in many.gold]).astype(int)
     return replace(many, name="indemnity", gold=gold, classes=CLASSES)
