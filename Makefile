@@ -60,7 +60,7 @@ unit-tests: .venv/.installed-dev  ## tests/
 
 # One process, so that torch has all cores. A cell may train on a slow laptop: 15 minutes.
 notebook-tests: .venv/.installed-dev  ## runs every lesson and compares what its claim cells print
-	W2S_SIZE=lab $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 notebooks
+	W2S_SIZE=lab W2S_QUIET=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 notebooks
 
 build: .venv/.installed-dev assets  ## notebooks from their sources, executed
 	$(BIN)/w2s-lab build

@@ -1,6 +1,6 @@
 """Results made of random numbers, for the tests of what reports, draws and prints them.
 
-No model, no training; how often each name is right, and how often it repeats the weak model, is set.
+No model, no training: how often each name is right, and right where the weak model errs, is set.
 """
 
 import numpy as np

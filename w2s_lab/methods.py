@@ -91,9 +91,9 @@ def soft(probs, prior, round):
     return softened, balanced(probs.argmax(-1), len(prior))
 
 
-@method("confidence", alpha=0.5)
+@method("confidence", alpha=0.75)
 def confidence(probs, prior, round):
-    """As naive, and half of the loss rewards the student for trusting itself."""
+    """As naive, and most of the loss rewards the student for trusting itself."""
     return naive(probs, prior, round)
 
 

@@ -36,6 +36,7 @@ class Trunk:
     def tokenizer(self):
         from transformers import AutoTokenizer
 
+        _hush()
         return AutoTokenizer.from_pretrained(self.folder)
 
     @cached_property
@@ -43,6 +44,7 @@ class Trunk:
         import torch
         from transformers import AutoModel
 
+        _hush()
         loaded = AutoModel.from_pretrained(self.folder, dtype=torch.float32)
         return loaded.to(self.device).eval()
 
@@ -125,6 +127,14 @@ def _stamp(folder: Path) -> tuple:
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
+def _hush() -> None:
+    """Keeps transformers' own bars and advice out of notebooks and logs."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
 def pick_device(device: str = "auto") -> str:
     """The device asked for; "auto" takes the first GPU there is, else the CPU.
 
@@ -164,6 +174,7 @@ def _converted_smollm2() -> Path:
         from safetensors.torch import save_file
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        _hush()
         source = locate("smollm2")
         packed = next(source.glob("*.gguf")).name
         model = AutoModelForCausalLM.from_pretrained(source, gguf_file=packed)

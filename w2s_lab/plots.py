@@ -8,7 +8,7 @@ import base64
 import io
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK, GREY = "#E69F00", "#56B4E9", "#000000", "#666666"
-COLOURS = {"weak": VERMILLION, "ceiling": GREEN}
-LOOKS = (
+# colour, mark, line: what has a name here looks the same in every figure
+ROLES: dict[str, tuple[str, str, Any]] = {
+    "weak": (VERMILLION, "s", "--"),
+    "ceiling": (GREEN, "D", "-."),
+}
+LOOKS: tuple[tuple[str, str, Any], ...] = (
     (BLUE, "o", "-"),
-    (VERMILLION, "s", "--"),
-    (GREEN, "D", "-."),
     (PURPLE, "^", ":"),
     (ORANGE, "v", (0, (6, 1))),
     (SKY, "P", (0, (3, 1, 1, 1, 1, 1))),
@@ -38,7 +40,7 @@ LOOKS = (
 )
 TEXT, TITLE = 12, 15  # points on 9 inches, legible from the back of a room
 DPI = 100  # 900 pixels wide; a page with ten figures still loads on a slow line
-WIDEST = 60  # characters of a title's line
+WIDEST = 70  # characters of a title's line
 DROP = 0.01  # a fall of the curve that is smaller is not spoken of
 
 
@@ -51,7 +53,7 @@ class Drawing(Figure):
         return _bundle(self)
 
 
-def described(figure: Figure, text: str) -> Figure:
+def described(figure: Any, text: str) -> Any:
     """The figure, with `text` as its alternative for screen readers in `figure.alt`.
 
     Raises:
@@ -91,7 +93,7 @@ def save(figure: Figure, path: str | Path) -> None:
     write_whole(path, _png(figure))
 
 
-def _bundle(figure: Figure) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+def _bundle(figure: Any) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Data and metadata of a notebook's output: `alt` is where the page takes its words from."""
     image = base64.b64encode(_png(figure)).decode()
     return {"image/png": image, "text/plain": figure.alt}, {"image/png": {"alt": figure.alt}}
@@ -115,20 +117,27 @@ def gap(result: "Result", path: str | Path | None = None) -> Figure:
     baselines = sorted(result.baselines, key=lambda name: -told.scores[name].value)
     names = [*told.ranked, *baselines]
     figure, ax = _axes(2.3 + 0.4 * len(names))
-    ends = sorted(("weak", "ceiling"), key=lambda name: told.scores[name].value)
+    left, right = _limits([list(vars(told.scores[name]).values()) for name in result.probs])
+    ax.set_xlim(left, right)
+
+    def span(score: Estimate) -> np.ndarray:
+        """Both ends; one that the data do not bound reaches to the edge."""
+        return np.clip([score.low, score.high], left, right)
+
+    ends = sorted(ROLES, key=lambda name: told.scores[name].value)
     for name, side in zip(ends, ("right", "left"), strict=True):
-        score, colour = told.scores[name], COLOURS[name]
-        ax.axvspan(score.low, score.high, color=colour, alpha=0.13, linewidth=0)
-        ax.axvline(score.value, color=colour, linewidth=2, linestyle=_style(name))
+        score, (colour, _, style) = told.scores[name], ROLES[name]
+        ax.axvspan(*span(score), color=colour, alpha=0.13, linewidth=0)
+        ax.axvline(score.value, color=colour, linewidth=2, linestyle=style)
         ax.annotate(
             f"{name} {score}",
             (score.value, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(-4 if side == "right" else 4, 5),
+            xytext=(4 if side == "left" else -4, 5),
             textcoords="offset points",
             ha=side,
-            color=colour,
             fontsize=TEXT,
+            fontweight="bold",
         )
     # half a row of air between the students and the baselines
     rows = [-k - 0.5 * (k >= len(told.ranked)) for k in range(len(names))]
@@ -137,7 +146,7 @@ def gap(result: "Result", path: str | Path | None = None) -> Figure:
         ax.errorbar(
             score.value,
             row,
-            xerr=[[score.value - score.low], [score.high - score.value]],
+            xerr=np.abs(span(score) - score.value)[:, None],
             fmt="o" if student else "D",
             color=BLUE if student else BLACK,
             markerfacecolor=BLUE if student else "white",
@@ -155,7 +164,8 @@ def gap(result: "Result", path: str | Path | None = None) -> Figure:
     ax.set_xlabel(f"{_metric(result)} on test, 95 % intervals", fontsize=TEXT)
     title = _headline(told.ranked[0], told.pgr[told.ranked[0]])
     words = [
-        f"{title}. {_metric(result)}: weak {told.scores['weak']}, ceiling {told.scores['ceiling']}.",
+        f"{title}. On test, {_metric(result)}:",
+        f"weak {told.scores['weak']}, ceiling {told.scores['ceiling']}.",
         _listed("Methods", [f"{n} {told.scores[n]}, PGR {told.pgr[n]}" for n in told.ranked]),
     ]
     if baselines:
@@ -224,7 +234,7 @@ def errors(result: "Result", methods: Sequence[str] | None = None) -> Figure:
         W2SError: a method that was not run.
     """
     told = summarize(result)
-    names = list(dict.fromkeys(told.ranked if methods is None else methods))
+    names = list(dict.fromkeys(methods or told.ranked))
     for name in names:
         if name not in told.agreement:
             mend = f"choose from: {', '.join(result.methods)}"
@@ -245,24 +255,25 @@ def errors(result: "Result", methods: Sequence[str] | None = None) -> Figure:
         look = {"color": colour, "hatch": hatch, "edgecolor": "white"}
         ax.barh(rows, shares, left=start, height=0.7, label=part, **look)
         start = start + shares
-    for row, agreement, end in zip(rows, seen, start, strict=True):
-        shares = (agreement.corrected, agreement.imitated, agreement.new_errors)
-        text = " / ".join(f"{100 * share:.0f}" for share in shares)
-        ax.annotate(
-            f"{text} %", (end, row), (6, 0), textcoords="offset points", va="center", fontsize=TEXT
-        )
+    for k, row in enumerate(rows):
+        text = " / ".join(f"{100 * shares[k]:.0f}" for shares, *_ in parts.values()) + " %"
+        beside = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+        ax.annotate(text, (start[k], row), **beside, fontsize=TEXT)
     ax.axvline(wrong, color=BLACK, linewidth=1.5)
     ax.set_yticks(rows, names)
-    ax.set_ylim(rows[-1] - 0.6, 0.6) if names else None
+    ax.set_ylim(rows[-1] - 0.6, 0.6)
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}")
     ax.set_xlabel(
         "test items (%); up to the black line: what the weak model got wrong", fontsize=TEXT
     )
     # one row of keys in the order of the bars: a thin part has no room for its name
-    figure.legend(loc="outside upper left", ncols=len(parts), frameon=False, fontsize=TEXT)
-    best = names[0] if names else ""
-    title = f"Of its teacher's errors, {best} corrects {told.mended[best]:.0%}"
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    ax.legend(**place, ncols=len(parts), frameon=False, fontsize=TEXT)
+    title = "The weak model makes no errors to correct or imitate"
+    if wrong:
+        best = max(names, key=lambda name: told.mended[name])
+        title = f"Of its teacher's errors, {best} corrects {100 * told.mended[best]:.0f} %"
     listed = [
         f"{name} corrects {a.corrected:.1%}, imitates {a.imitated:.1%}, adds {a.new_errors:.1%}"
         for name, a in zip(names, seen, strict=True)
@@ -285,7 +296,7 @@ def reliability(result: "Result", names: Sequence[str] | None = None) -> Figure:
     least = 1 / len(result.classes)
     ax.plot([least, 1], [least, 1], color=GREY, linewidth=1)
     ends, drawn, off = [], [], {}
-    for name, (colour, marker, style) in zip(names, cycle(LOOKS), strict=False):
+    for name, (colour, marker, style) in _looks(names).items():
         result.predicted(name)  # says which names there are
         probs = result.probs[name].reshape(-1, len(result.classes))
         gold = np.tile(result.gold, result.seeds)
@@ -344,8 +355,8 @@ def dial(
     _fit(ax, list(values.values()))
     floor, top = ax.get_ylim()
     ends = []
-    for (label, (low, value, high)), look in zip(values.items(), cycle(LOOKS), strict=False):
-        colour, marker, style = look
+    for label, (colour, marker, style) in _looks(values).items():
+        low, value, high = values[label]
         ax.plot(at, value, color=colour, marker=marker, linestyle=style, linewidth=2, markersize=7)
         # an end that the data do not bound reaches to the edge
         band = np.clip(low, floor, top), np.clip(high, floor, top)
@@ -376,13 +387,24 @@ def _axes(height: float) -> tuple[Figure, Any]:
 
 
 def _titled(figure: Figure, title: str) -> Figure:
-    wrapped = textwrap.fill(title, WIDEST)
-    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=TITLE, fontweight="bold")
+    lines = -(-len(title) // WIDEST)
+    even = -(-len(title) // lines) + 6  # two lines about as long, rather than a word alone
+    figure.suptitle(
+        textwrap.fill(title, min(even, WIDEST)),
+        x=0.01,
+        ha="left",
+        fontsize=TITLE,
+        fontweight="bold",
+    )
     return figure
 
 
-def _style(name: str) -> str:
-    return "--" if name == "weak" else "-"
+def _looks(names: Iterable[str]) -> dict[str, tuple[str, str, Any]]:
+    """A colour, mark and line for each name; the roles' only where no role is among the names."""
+    names = list(names)
+    free = LOOKS if set(names) & set(ROLES) else (LOOKS[0], *ROLES.values(), *LOOKS[1:])
+    rest = cycle(free)
+    return {name: ROLES.get(name) or next(rest) for name in names}
 
 
 def _metric(result: "Result") -> str:
@@ -394,12 +416,17 @@ def _listed(what: str, parts: Sequence[str]) -> str:
 
 
 def _fit(ax: Any, values: Sequence[np.ndarray]) -> None:
-    """Sets the y-axis to what is finite among `values`, with a little air."""
+    """Sets the y-axis to hold what is finite among `values`."""
+    ax.set_ylim(_limits(values))
+
+
+def _limits(values: Sequence) -> tuple[float, float]:
+    """The least and the largest finite number, with a little air."""
     flat = np.concatenate([np.ravel(array) for array in values])
     flat = flat[np.isfinite(flat)]
     low, high = (flat.min(), flat.max()) if len(flat) else (0.0, 1.0)
-    air = 0.06 * (high - low) or 0.1
-    ax.set_ylim(low - air, high + air)
+    air = 0.05 * (high - low) or 0.1
+    return low - air, high + air
 
 
 def _label_ends(ax: Any, ends: Sequence[tuple[str, float, float, str]]) -> None:
@@ -425,8 +452,6 @@ def _label_ends(ax: Any, ends: Sequence[tuple[str, float, float, str]]) -> None:
             (1.03, place),
             textcoords=ax.get_yaxis_transform(),
             va="center",
-            color=colour,
-            fontsize=TEXT,
-            fontweight="bold",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkA": 0},
+            fontsize=TEXT,  # in black, for orange words on white are hard to read
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1.5, "shrinkA": 2},
         )

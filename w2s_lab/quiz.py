@@ -1,6 +1,7 @@
 """Questions of the lessons: predict first, check what was understood, look back at the end.
 
 It gives no marks, and a formative key guards nothing: it is only not read by accident.
+That predicting before seeing helps understanding is Crouch et al. 2004 (Am. J. Phys. 72).
 """
 
 import hashlib

@@ -148,7 +148,7 @@ def table(result: "Result") -> Table:
     def method_row(name: str) -> tuple[str, ...]:
         seen = told.agreement[name]
         shares = (seen.with_supervisor_wrong, told.mended[name], 1 - seen.with_supervisor_right)
-        percents = ("-" if np.isnan(share) else f"{share:.0%}" for share in shares)
+        percents = ("-" if np.isnan(share) else f"{100 * share:.0f} %" for share in shares)
         return (name, str(told.scores[name]), str(told.pgr[name]), *percents)
 
     title = (
@@ -217,8 +217,8 @@ def _warnings(result: "Result", told: Summary) -> list[str]:
         warnings.append(f"{what} scores {score}: {verdict}.")
     zero_shot = "strong zero-shot"
     if zero_shot in told.scores and zero_shot not in told.ahead:
-        score = told.scores[zero_shot].value
-        worse = [name for name in told.ranked if told.scores[name].value < score]
+        untrained = told.scores[zero_shot].value
+        worse = [name for name in told.ranked if told.scores[name].value < untrained]
         if worse:
             warnings.append(
                 f"Worse than the strong model without any training: {', '.join(worse)}."

@@ -5,24 +5,24 @@ The sliders are ipywidgets; without a live notebook the start value is shown as 
 """
 
 import html
-import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from w2s_lab.errors import W2SError
+from w2s_lab.progress import quiet
 
 
 def live() -> bool:
     """Whether a person has a notebook open that can show widgets; never in tests and builds."""
-    if os.environ.get("W2S_QUIET") or os.environ.get("PYTEST_CURRENT_TEST"):
+    if quiet():
         return False
     try:
         import ipywidgets  # noqa: F401
+        from IPython import get_ipython
     except ImportError:
         return False
-    return _in_kernel()
+    return getattr(get_ipython(), "kernel", None) is not None
 
 
 def view(widget: Any, plain: str) -> dict[str, Any]:
@@ -99,10 +99,7 @@ class Dial:
         """The Figure or text for a value, drawn at the first call and kept; errors as in `at`."""
         values = self.checked(values)
         if values not in self._drawn:
-            self._drawn[values] = drawn = self.draw(*values)
-            pyplot = sys.modules.get("matplotlib.pyplot")
-            if pyplot and not isinstance(drawn, str):
-                pyplot.close(drawn)  # a figure left open is shown again when the cell ends
+            self._drawn[values] = self.draw(*values)
         return self._drawn[values]
 
     def checked(self, values: Sequence) -> tuple:
@@ -170,9 +167,9 @@ class Dial:
 
 
 def _show(drawn: Any) -> None:
-    """Displays a figure; prints a text, or the figure's alt text where nothing can display it."""
-    if isinstance(drawn, str) or not _in_kernel():
-        print(_text(drawn))
+    """Prints a text; displays a figure, or prints its alt text outside of a notebook."""
+    if isinstance(drawn, str):
+        print(drawn)
     else:
         from w2s_lab.plots import show
 
@@ -180,16 +177,8 @@ def _show(drawn: Any) -> None:
 
 
 def _text(drawn: Any) -> str:
-    return drawn if isinstance(drawn, str) else drawn.alt
+    return drawn if isinstance(drawn, str) else getattr(drawn, "alt", "")
 
 
 def _listed(values: Sequence) -> str:
     return ", ".join(str(value) for value in values)
-
-
-def _in_kernel() -> bool:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return getattr(get_ipython(), "kernel", None) is not None
