@@ -236,17 +236,37 @@ lines = {
 dial(lines.get, alphas, "weight α", start=0.5)
 
 # %% [markdown]
-# ## Once more, on a deal not looked at before
+# ## Once more, on deals not looked at before
 #
-# All settings above were fixed before this cell was written. Here the owners are dealt to the splits
-# anew, with a seed that nobody had looked at.
+# While a method is developed, somebody looks at its results, and tries again. The table above is
+# therefore too kind. The settings were chosen without gold (`bench/choose_settings.py` says how) and
+# frozen; then the owners were dealt to the splits anew, with seeds that nobody had looked at. This
+# is what came out. No deal was left out.
 
 # %%
-again = w2s.run(task, split=2026)
-again.table()
+deals = (4001, 4002, 4003)
+again = {deal: w2s.run(task, split=deal) for deal in deals}
+figure = plots.dial(
+    range(1, 1 + len(deals)),
+    {name: [again[deal].pgr(name) for deal in deals] for name in ("naive", "relabel", "climb")},
+    xlabel="fresh deal of the owners",
+    ylabel="performance gap recovered",
+    title="The same methods on fresh deals",
+)
+plots.show(figure)
 
 # %% tags=["claim"]
-print("On the new deal some method's interval lies above 0:", again.pgr(again.best).low > 0)
+above = {name: sum(again[deal].pgr(name).low > 0 for deal in deals) for name in result.methods}
+for name in ("naive", "relabel", "climb"):
+    print(
+        f"Fresh deals on which the interval of {name} lies above 0: {above[name]} of {len(deals)}"
+    )
+
+# %% [markdown]
+# A student that relabels for itself can also run away with its own mistakes: when the first labels
+# it believes are wrong, each round makes it surer of them. Nothing in the weak labels rings a bell.
+# That is the price of trusting a student more than its teacher, and the reason to keep a few gold
+# labels back for a test.
 
 # %% [markdown]
 # ## What you predicted, what was measured

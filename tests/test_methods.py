@@ -256,10 +256,11 @@ def test_a_method_of_yours_is_registered_with_its_traits_and_can_be_registered_a
 
 
 def test_a_variant_has_its_own_name_and_leaves_the_original_alone():
-    changed = variant("confidence", alpha=0.75)
-    assert (changed.name, changed.alpha) == ("confidence (alpha 0.75)", 0.75)
-    assert changed.teach is METHODS["confidence"].teach
-    assert METHODS["confidence"].alpha == 0.5
+    original = METHODS["confidence"]
+    changed = variant("confidence", alpha=0.125)
+    assert (changed.name, changed.alpha) == ("confidence (alpha 0.125)", 0.125)
+    assert changed.teach is original.teach
+    assert METHODS["confidence"] is original and original.alpha > 0.125
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones():

@@ -12,6 +12,7 @@ from w2s_lab import quiz
 from w2s_lab.errors import W2SError
 from w2s_lab.methods import METHODS
 from w2s_lab.metrics import Estimate
+from w2s_lab.noise import KINDS
 from w2s_lab.quiz import Question, answer, ask, feedback, hashed, predict, recall
 
 SUM = Question(
@@ -200,7 +201,18 @@ def test_an_answer_gets_the_verdict_and_its_own_explanation(question_id, choice,
         ),
         (
             lambda: predict("99-sum", "a"),
-            '99-sum: this question has an answer; use answer("99-sum", ...)',
+            "99-sum: this question is not a prediction; "
+            'use ask("99-sum") and answer("99-sum", ...)',
+        ),
+        (
+            lambda: predict("99-sum"),
+            "99-sum: this question is not a prediction; "
+            'use ask("99-sum") and answer("99-sum", ...)',
+        ),
+        (
+            lambda: recall("99-sum", "4"),
+            "99-sum: this question is not a prediction; "
+            'use ask("99-sum") and answer("99-sum", ...)',
         ),
         (
             lambda: answer("99-guess", "a"),
@@ -265,6 +277,12 @@ def test_an_undefined_measurement_bears_out_no_option(capsys):
     recall("99-guess", Estimate(math.nan, math.nan, math.nan))
     out = capsys.readouterr().out
     assert out.endswith("Measured: undefined\nNone of the options says that.\n")
+
+
+def test_what_the_noise_dial_may_find_bears_out_one_prediction_each(lessons):
+    question = next(question for question in lessons if question.id == "00-noise-kind")
+    found = [question.outcome(name) for name in (*KINDS, "neither")]
+    assert found == ["a", "b", "c"]
 
 
 def test_a_name_is_matched_as_a_whole(lessons):

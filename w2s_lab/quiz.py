@@ -186,27 +186,35 @@ def predict(question_id: str, choice: Any = None) -> Question | None:
         W2SError: an unknown question, a choice that it does not have, or not a prediction.
     """
     if choice is None:
-        return ask(question_id)
+        return _prediction(question_id)
     print(_note(question_id, choice))
     return None
 
 
-def _note(question_id: str, choice: Any) -> str:
+def _prediction(question_id: str) -> Question:
     question = ask(question_id)
     if question.kind != "predict":
-        mend = f'use answer("{question_id}", ...)'
-        raise W2SError("this question has an answer", where=question_id, mend=mend)
+        mend = f'use ask("{question_id}") and answer("{question_id}", ...)'
+        raise W2SError("this question is not a prediction", where=question_id, mend=mend)
+    return question
+
+
+def _note(question_id: str, choice: Any) -> str:
+    question = _prediction(question_id)
     PREDICTIONS[question_id] = said = question.read(choice)
     return _lines(f"Noted: {question.option(said)}", "It comes back beside what is measured.")
 
 
 def recall(question_id: str, measured: Any) -> None:
-    """Prints what was predicted beside what was measured; W2SError for an unknown question.
+    """Prints what was predicted beside what was measured.
 
     Args:
         measured: a number, an `Estimate`, or a name, whichever the question is about.
+
+    Raises:
+        W2SError: an unknown question, or not a prediction.
     """
-    question = ask(question_id)
+    question = _prediction(question_id)
     said = PREDICTIONS.get(question_id)
     happened = question.outcome(getattr(measured, "value", measured))
     shown = f"{measured:z.2f}" if isinstance(measured, float) else str(measured)
