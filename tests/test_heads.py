@@ -48,7 +48,7 @@ def crowd():
         lessons_for(rng.integers(0, 2, 150), alpha=alpha, seed=seed, weight=weight)
         for alpha, seed, weight in (
             (0.0, 5, None),
-            (0.6, 9, rng.random(150)),
+            (0.6, 9, rng.random(150) * 1e-6),  # each student has its own scale
             (0.3, 5, (np.arange(150) % 3 == 0) * 1.0),
         )
     ]

@@ -143,8 +143,13 @@ def test_the_html_table_says_what_its_cells_belong_to_and_sets_no_colours():
 
 
 def test_the_html_table_escapes_names():
-    page = report.table(a_small_result(task="<script>", strong="a&b"))._repr_html_()
+    probs = a_small_result().probs
+    named = a_small_result(
+        task="<script>", strong="a&b", methods=("<i>",), probs={**probs, "<i>": probs["weak"]}
+    )
+    page = report.table(named)._repr_html_()
     assert "<script>" not in page and "&lt;script&gt;" in page and "a&amp;b" in page
+    assert "<i>" not in page and '<th scope="row">&lt;i&gt;</th>' in page
 
 
 def test_the_json_has_the_agreed_shape():

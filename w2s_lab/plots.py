@@ -453,5 +453,11 @@ def _label_ends(ax: Any, ends: Sequence[tuple[str, float, float, str]]) -> None:
             textcoords=ax.get_yaxis_transform(),
             va="center",
             fontsize=TEXT,  # in black, for orange words on white are hard to read
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1.5, "shrinkA": 2},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 1.5,
+                "shrinkA": 2,
+                "relpos": (0, 0.5),  # to where the words begin, not under them
+            },
         )

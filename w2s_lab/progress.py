@@ -13,7 +13,7 @@ def quiet() -> bool:
 def bar(
     iterable: Iterable | None = None, desc: str = "", total: int | None = None, unit: str = "it"
 ):
-    """tqdm over `iterable`: seen in a terminal or a live notebook, in a log one line at the start."""
+    """tqdm over `iterable`, seen in a terminal or a live notebook; in a log one line instead."""
     from tqdm.auto import tqdm
 
     watched = sys.stderr.isatty() or "ipykernel" in sys.modules
