@@ -105,7 +105,8 @@ def test_supervisors_of_both_kinds_err_equally_often_where_they_teach_and_are_sc
 
 def test_a_student_recovers_more_from_random_errors_than_from_systematic_ones(dial):
     _, _, found = dial
-    assert list(found) == list(KINDS)
-    assert all(len(values) == 2 for values in found.values())
-    random, systematic = (np.mean([e.value for e in found[kind]]) for kind in KINDS)
+    assert found.rates == (0.3, 0.4)
+    assert all(len(found.pgr[kind]) == 2 for kind in KINDS)
+    random, systematic = (np.mean([e.value for e in found.pgr[kind]]) for kind in KINDS)
     assert random > systematic + 0.2
+    assert all(estimate.value > 0 for estimate in found.advantage)

@@ -22,13 +22,6 @@ def majority(bench) -> np.ndarray:
     )
 
 
-@baseline("strong on gold labels")
-def strong_on_gold(bench) -> np.ndarray:
-    """The strong model trained on the very gold labels that the weak model was given."""
-    test = bench.task.splits["test"]
-    return bench.taught_by_gold(bench.trunk, bench.given, test, linear=False)
-
-
 @baseline("bag of words")
 def bag_of_words(bench) -> np.ndarray:
     """TF-IDF and logistic regression on the same gold labels: no neural model at all."""
@@ -58,12 +51,10 @@ def zero_shot(bench) -> np.ndarray | None:
     Cosine similarity of mean states after the last block, the use MiniLM was trained for.
     """
     from w2s_lab.features import token_states
-    from w2s_lab.models import trunk
 
     if not bench.task.descriptions:
         return None
-    whole = trunk(bench.trunk.name.partition(":")[0], device=bench.device)
-    top = trunk(f"{whole.name}:{len(whole.blocks())}", device=bench.device)
+    top = bench.trunk.at(len(bench.trunk.blocks()))
     texts = [bench.task.inputs[i] for i in bench.task.splits["test"]]
     states = token_states(top, [*bench.task.descriptions, *texts], pool=True)
     rows = states.flat.astype(np.float32)
@@ -73,3 +64,10 @@ def zero_shot(bench) -> np.ndarray | None:
     probs = np.exp(20 * (likeness - likeness.max(1, keepdims=True)))
     probs /= probs.sum(1, keepdims=True)
     return np.tile(probs, (bench.seeds, 1, 1))
+
+
+@baseline("strong on gold labels")
+def strong_on_gold(bench) -> np.ndarray:
+    """The strong model trained on the very gold labels that the weak model was given."""
+    test = bench.task.splits["test"]
+    return bench.taught_by_gold(bench.trunk, bench.given, test, linear=False)

@@ -11,12 +11,11 @@ from functools import cached_property
 
 import numpy as np
 
-from w2s_lab import metrics
+from w2s_lab import metrics, protocol
 from w2s_lab.baselines import BASELINES
 from w2s_lab.data import Task, default_size, load_task
 from w2s_lab.errors import W2SError
 from w2s_lab.methods import METHODS, Method, balanced, one_hot
-from w2s_lab.protocol import Bench
 
 
 @dataclass(frozen=True)
@@ -164,14 +163,19 @@ def run(
         W2SError: an unknown name, or more labels than there are.
     """
     started = time.perf_counter()
-    chosen = [m if isinstance(m, Method) else METHODS[m] for m in (methods or METHODS)]
+    chosen = list(METHODS if methods is None else methods)
+    chosen = [m if isinstance(m, Method) else METHODS[m] for m in chosen]
+    if not chosen:
+        raise W2SError("no methods", where="run", mend=f"name some of: {', '.join(METHODS)}")
     if seeds < 1:
         raise W2SError(f"seeds is {seeds}", where="run", mend="give 1 or more")
     if not isinstance(task, Task):
         task = load_task(task, size=default_size(size))
     if split is not None:
         task = task.resplit(split)
-    bench = Bench(task, weak, strong, device, seeds, labels or task.labels)
+    bench = protocol.Bench(
+        task, weak, strong, device, seeds, task.labels if labels is None else labels
+    )
     probs, curves, facts = bench.everything(chosen)
     test = task.splits["test"]
     return Result(
@@ -200,25 +204,30 @@ def run(
 
 
 def imitate(
-    task: Task, labels: np.ndarray, *, strong: str = "minilm", device: str = "auto"
+    task: Task,
+    labels: np.ndarray,
+    *,
+    strong: str = "minilm",
+    device: str = "auto",
+    epochs: int = protocol.EPOCHS,
 ) -> np.ndarray:
     """Test probabilities of strong students that imitate given labels, one student per row.
 
     Args:
         labels: class per student and item of the task, shape (students, items); only those of
             `transfer` are shown to the students.
+        epochs: passes over the transfer texts.
 
     Returns:
         float array of shape (students, test items, classes).
     """
-    from w2s_lab import protocol
     from w2s_lab.heads import train
 
-    bench = Bench(task, strong, strong, device, 1, task.labels)
+    bench = protocol.Bench(task, strong, strong, device, 1, task.labels)
     transfer, test = task.splits["transfer"], task.splits["test"]
     inputs = bench.inputs(bench.trunk, np.concatenate([transfer, test]), dim=protocol.DIM)
     told = labels[:, transfer]
     lessons = bench.lessons(one_hot(told, bench.classes), balanced(told, bench.classes))
     here = np.arange(len(transfer) + len(test))
-    heads = train(inputs, here[: len(transfer)], lessons, epochs=protocol.EPOCHS)
+    heads = train(inputs, here[: len(transfer)], lessons, epochs=epochs)
     return heads.predict(inputs, here[len(transfer) :])

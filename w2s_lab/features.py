@@ -19,7 +19,7 @@ from w2s_lab.progress import bar
 
 MAX_TOKENS = 384  # the longest clause of the indemnity task; longer texts are cut, for all alike
 BATCH_TOKENS = 4096  # states of one batch stay in the processor's cache
-FORMAT = "1"  # raise it when what is stored changes
+FORMAT = "2"  # raise it when what is stored changes
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ stops after block 4 (0 is the embedding layer alone).
 """
 
 import hashlib
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -58,6 +59,10 @@ class Trunk:
                 with file.open("rb") as stream:
                     digest.update(hashlib.file_digest(stream, "sha256").digest())
         return digest.hexdigest()[:20]
+
+    def at(self, layer: int) -> "Trunk":
+        """The same model, read after another block."""
+        return replace(self, name=f"{re.sub(r':[0-9]+$', '', self.name)}:{layer}", layer=layer)
 
     def blocks(self):
         """The model's transformer blocks, in order."""

@@ -4,12 +4,33 @@ It does not model any real supervisor; it separates how often a teacher errs fro
 Compare Burns et al. 2023, section 5.1: errors that a student can predict are errors it learns.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from w2s_lab.data import Task
-from w2s_lab.metrics import Estimate, bootstrap_pgr, item_scores
+from w2s_lab.metrics import Estimate, bootstrap_difference, bootstrap_pgr, item_scores
 
 KINDS = ("random", "systematic")
+# A student of this size memorizes even random errors if it sees them a dozen times
+EPOCHS = 4
+
+
+@dataclass(frozen=True)
+class NoiseDial:
+    """What students recover from supervisors of equal accuracy, by rate and kind of error.
+
+    Attributes:
+        rates: share of wrong labels; the supervisor's own score is 1 − rate, up to rounding.
+        pgr: by kind ("random", "systematic"), one for each rate.
+        advantage: score of the student of random errors over that of systematic ones, paired, one
+            for each rate.
+    """
+
+    rates: Sequence[float]
+    pgr: Mapping[str, list[Estimate]]
+    advantage: list[Estimate]
 
 
 def noisy_labels(
@@ -33,15 +54,12 @@ def noisy_labels(
 
 
 def noise_dial(
-    task: Task, *, rates=(0.1, 0.2, 0.3, 0.4), strong="minilm", seeds=5, device="auto"
-) -> dict[str, list[Estimate]]:
+    task: Task, *, rates=(0.2, 0.3, 0.4), strong="minilm", seeds=5, device="auto"
+) -> NoiseDial:
     """What a naive student recovers from supervisors of equal accuracy, by kind of error.
 
-    All students, of both kinds, all rates and seeds, are one batched training.
-
-    Returns:
-        PGR for each rate, for "random" and for "systematic" errors. The supervisor's own score is
-        1 − rate by construction; ceiling and intervals are as in `run`.
+    All students, of both kinds, all rates and seeds, are one batched training of a few passes;
+    ceiling and intervals are as in `run`.
     """
     from w2s_lab.experiment import imitate
 
@@ -57,19 +75,24 @@ def noise_dial(
                     task.gold[index], rate, kind, likeness=towards[index], seed=seed
                 )
             told.append(labels)
-    probs = imitate(task, np.stack(told), strong=strong, device=device)
+    labels = np.stack(told)
+    answers = imitate(task, labels, strong=strong, device=device, epochs=EPOCHS).argmax(-1)
     test = task.splits["test"]
-    gold, groups = task.gold[test], task.groups[test]
+    resampling = {"strata": task.gold[test], "groups": task.groups[test]}
 
-    def scores(k: int, predicted: np.ndarray) -> np.ndarray:
-        return item_scores(predicted[k * seeds : (k + 1) * seeds], gold, task.metric)
+    def scores(predicted: np.ndarray, k: int) -> np.ndarray:
+        rows = predicted[k * seeds : (k + 1) * seeds]
+        return item_scores(rows, task.gold[test], task.metric)
 
-    dial: dict[str, list[Estimate]] = {kind: [] for kind in KINDS}
+    pgr: dict[str, list[Estimate]] = {kind: [] for kind in KINDS}
     for k, (kind, _) in enumerate(settings, 1):
-        weak = scores(k, np.stack(told)[:, test])
-        student, ceiling = (scores(j, probs.argmax(-1)) for j in (k, 0))
-        dial[kind].append(bootstrap_pgr(weak, student, ceiling, strata=gold, groups=groups))
-    return dial
+        weak, student, ceiling = scores(labels[:, test], k), scores(answers, k), scores(answers, 0)
+        pgr[kind].append(bootstrap_pgr(weak, student, ceiling, **resampling))
+    advantage = [
+        bootstrap_difference(scores(answers, k), scores(answers, k + len(rates)), **resampling)
+        for k in range(1, 1 + len(rates))
+    ]
+    return NoiseDial(tuple(rates), pgr, advantage)
 
 
 def _likeness(task: Task, device: str) -> np.ndarray:

@@ -23,7 +23,7 @@ GOLD_EPOCHS = 60  # over the few gold clauses: about as many steps as the studen
 DIM = 192  # principal components of the token states that the students read: half the work
 COMMITTEE = 8  # weak models of the ensemble, each fitted to a resample of the gold labels
 # what a finished run depends on besides its data: another text in one of these is another run
-ROOMS = ("models", "features", "heads", "losses", "methods", "baselines", "protocol")
+ROOMS = ("models", "features", "heads", "losses", "methods", "metrics", "baselines", "protocol")
 
 
 class Bench:
@@ -39,11 +39,11 @@ class Bench:
         self._seconds_per_token: dict[str, float] = {}
         self._inputs: dict = {}
         supervise = task.splits["supervise"]
-        if labels > len(supervise):
+        if not self.classes <= labels <= len(supervise):
             raise W2SError(
-                f"{labels} gold labels asked for, {len(supervise)} there",
+                f"{labels} gold labels asked for",
                 where="labels",
-                mend="ask for fewer, or give `supervise` more groups",
+                mend=f"give from {self.classes}, one for each class, to {len(supervise)}",
             )
         # one number per class is all that is used of the other gold labels of `supervise`
         self.prior = np.bincount(task.gold[supervise], minlength=self.classes) / len(supervise)
@@ -55,7 +55,8 @@ class Bench:
         Kept in the cache, under all that they depend on, where the methods are the package's own:
         of a function from elsewhere one cannot know what it reads.
         """
-        if not all(m.teach.__module__.startswith("w2s_lab.") for m in methods):
+        used = [*(m.teach for m in methods), *BASELINES.values()]
+        if not all(function.__module__.startswith("w2s_lab.") for function in used):
             return self._compute(methods)
 
         def fill(folder: Path) -> None:
@@ -83,7 +84,8 @@ class Bench:
             digest.update(np.ascontiguousarray(array).tobytes() + b"|")
         trunks = [(t.key, t.layer, t.device) for t in (self.weak_trunk, self.trunk)]
         traits = [{**vars(m), "teach": m.teach.__qualname__} for m in methods]
-        named = (trunks, traits, self.task.classes, self.task.descriptions)
+        settings = (EPOCHS, GOLD_EPOCHS, DIM, COMMITTEE, list(BASELINES))
+        named = (trunks, traits, settings, self.task.classes, self.task.descriptions)
         digest.update(repr((named, self.task.metric, list(self.task.splits))).encode())
         return digest.hexdigest()[:24]
 
@@ -137,7 +139,9 @@ class Bench:
         given = np.unique(rows)
         counts = np.stack([(given == row[:, None]).sum(0) for row in rows])
         gold = np.tile(self.task.gold[given], (len(rows), 1))
-        weight = counts * balanced(gold, self.classes, among=counts > 0)
+        # a repeated item counts as often as it is there, and every class as much as another
+        member = one_hot(gold, self.classes) * counts[..., None]
+        weight = (member / np.maximum(member.sum(1, keepdims=True), 1)).sum(-1)
         inputs = self.inputs(
             trunk, np.concatenate([given, items]), pool=linear, dim=None if linear else DIM
         )
@@ -196,7 +200,8 @@ class Bench:
             on_strong = [m for m in methods if m.rounds > turn and m not in on_middle]
             for group, trunk in ((on_middle, self.middle), (on_strong, self.trunk)):
                 jobs = {m.name: self._taught(m, told[m.name], turn) for m in group}
-                if trunk is self.trunk and turn == 0:
+                first = group is on_strong and turn == 0
+                if first:
                     jobs["ceiling"] = self.lessons(
                         one_hot(gold, self.classes), balanced(gold, self.classes)
                     )
@@ -209,16 +214,13 @@ class Bench:
                 )
                 for name, p in probs.items():
                     told[name], found[name] = p[:, transfer], p[:, test]
-                curves |= seen if trunk is self.trunk and turn == 0 else {}
+                curves |= seen if first else {}
         return {name: found[name] for name in ("ceiling", *(m.name for m in methods))}, curves
 
     @cached_property
     def middle(self):
         """The strong model read half-way up."""
-        from w2s_lab.models import trunk
-
-        name, half = self.trunk.name.partition(":")[0], max(1, self.trunk.layer // 2)
-        return trunk(f"{name}:{half}", device=self.device)
+        return self.trunk.at(self.trunk.layer // 2)
 
     def _taught(self, method: Method, probs, turn):
         target, weight = method.teach(probs, self.prior, turn)
@@ -251,10 +253,12 @@ class Bench:
 
     def cost(self) -> dict[str, dict[str, float]]:
         """Measured seconds and trunk operations per 1,000 labels, weak and strong."""
+        from w2s_lab.features import MAX_TOKENS
+
         sample = [self.task.inputs[i] for i in self.task.splits["test"]]
         found = {}
         for name, model in (("weak", self.weak_trunk), ("strong", self.trunk)):
-            ids = model.tokenizer(sample, truncation=True, max_length=384)["input_ids"]
+            ids = model.tokenizer(sample, truncation=True, max_length=MAX_TOKENS)["input_ids"]
             tokens = 1000 * float(np.mean([len(row) for row in ids]))
             found[name] = {
                 "tokens": tokens,

@@ -24,6 +24,7 @@ DESCRIPTIONS = (
 WORDS = (25, 220)  # shorter is a heading or a fragment, longer is several clauses run together
 SHARES = {"supervise": 0.15, "transfer": 0.45, "validation": 0.10, "test": 0.30}
 SPLIT_SEED = 0
+LABELS = 12  # as many as a lawyer reads in half an hour; they make a weak model of about 70 %
 
 # What a paralegal would search for first. Clauses without two of these words are easy to dismiss,
 # so they stay in the pool that the weak model labels, and out of the splits that are scored.
@@ -80,7 +81,7 @@ def load(size: str, *, source: str | None = None) -> Task:
         ids=ids,
         splits={name: scored[index] for name, index in dealt.items()},
         classes=CLASSES,
-        labels=12,
+        labels=LABELS,
         descriptions=DESCRIPTIONS,
         kinds=kinds,
         provenance={
@@ -162,4 +163,11 @@ def _ledgar(source: str) -> Task:
     config = None if Path(source).exists() else "ledgar"
     many = custom.load(source, size="full", text="text", label="label", config=config)
     gold = np.array([many.classes[g].lower().startswith("indemni") for g in many.gold]).astype(int)
-    return replace(many, name="indemnity", gold=gold, classes=CLASSES)
+    return replace(
+        many,
+        name="indemnity",
+        gold=gold,
+        classes=CLASSES,
+        labels=LABELS,
+        descriptions=DESCRIPTIONS,
+    )
