@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny import save_model
+from tiny_models import save_model
 
 from w2s_lab import baselines, experiment, heads, metrics, protocol
 from w2s_lab.assets import cache_dir
@@ -191,8 +191,15 @@ def test_a_class_with_too_few_items_gives_all_it_has(world):
 def test_more_labels_than_there_are_are_refused(world):
     task, settings = world
     assert bench(task, settings, labels=48).given.shape == (2, 48)
-    with pytest.raises(W2SError, match="49 gold labels asked for, 48 there"):
+    with pytest.raises(W2SError, match="49 gold labels asked for; .* to 48"):
         some(world, labels=49)
+
+
+@pytest.mark.parametrize("labels", [-1, 0, 1])
+def test_fewer_labels_than_classes_are_refused(world, labels):
+    task, settings = world
+    with pytest.raises(W2SError, match="give from 2, one for each class"):
+        bench(task, settings, labels=labels)
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones_before_anything_is_loaded(monkeypatch):

@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import save_model
+from tiny_models import save_model
 
 from w2s_lab import features
 from w2s_lab.features import MAX_TOKENS, batches_of_like_length, token_states

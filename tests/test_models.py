@@ -6,7 +6,7 @@ Tiny random models for what holds of any; the real ones only where their names a
 import numpy as np
 import pytest
 import torch
-from tiny import WORDS, save_model, save_tokenizer
+from tiny_models import WORDS, save_model, save_tokenizer
 
 from w2s_lab import models
 from w2s_lab.errors import W2SError
