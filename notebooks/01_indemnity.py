@@ -94,9 +94,8 @@ result = w2s.run(task, weak="static", strong="minilm", seeds=5)
 print(reading.labelled(result))
 
 # %% [markdown]
-# Out of the whole store it marks many times more clauses than there are indemnities: balanced
-# accuracy treats both classes alike, and one per cent of a large store is still a lot of false
-# alarms.
+# It marks far more clauses than there can be indemnities. Its line was fitted to as many positive as
+# negative examples, and for most of the store, which is like none of them, it guesses.
 
 # %% tags=["claim"]
 weak = result.score("weak").value
@@ -246,21 +245,15 @@ dial(lines.get, alphas, "weight α", start=0.5)
 # %%
 deals = (4001, 4002, 4003)
 again = {deal: w2s.run(task, split=deal) for deal in deals}
-figure = plots.dial(
-    range(1, 1 + len(deals)),
-    {name: [again[deal].pgr(name) for deal in deals] for name in ("naive", "relabel", "climb")},
-    xlabel="fresh deal of the owners",
-    ylabel="performance gap recovered",
-    title="The same methods on fresh deals",
-)
-plots.show(figure)
+print(f"{'PGR':<16}", *[f"deal {deal:<18}" for deal in deals])
+for name in result.methods:
+    print(f"{name:<16}", *[f"{again[deal].pgr(name)!s:<23}" for deal in deals])
 
 # %% tags=["claim"]
-above = {name: sum(again[deal].pgr(name).low > 0 for deal in deals) for name in result.methods}
-for name in ("naive", "relabel", "climb"):
-    print(
-        f"Fresh deals on which the interval of {name} lies above 0: {above[name]} of {len(deals)}"
-    )
+ahead = [again[deal].pgr("climb").value > again[deal].pgr("naive").value for deal in deals]
+above = [again[deal].pgr("climb").low > 0 for deal in deals]
+print("Climb recovers more than naive on most fresh deals:", sum(ahead) > len(deals) / 2)
+print("Climb's interval lies above 0 on every fresh deal:", all(above))
 
 # %% [markdown]
 # A student that relabels for itself can also run away with its own mistakes: when the first labels
