@@ -52,6 +52,7 @@ assets: .venv/.installed-dev  ## models and data into the cache, verified
 
 drift: .venv/.installed-dev  ## the committed notebooks are what their sources build
 	$(BIN)/w2s-lab build --check
+	$(BIN)/python docs/data/make_cards.py --check
 
 # Two workers with one thread each share two cores without fighting for them; a file stays on one
 # worker, so that what its fixtures computed is computed once.

@@ -1,11 +1,14 @@
 """Two ways to choose the methods' settings without gold: on validation groups, by weak labels.
 
-The test split is replaced by the validation split before anything runs, so no test text is read,
-and gold of the validation groups is not used. A setting is judged by
+The validation split stands in for the test split before anything runs, so nothing is fitted to or
+scored on test texts, and gold of the validation groups is not used. A setting is judged by
 
 - imitation: how well its students match, class by class, the surest half of the weak labels;
 - consistency: how well its students, each taught by another weak model, agree with one another
   (Cohen's kappa, mean over pairs). What they owe to their own supervisor they do not share.
+
+Imitation prefers, as one would expect, whatever imitates most. The rule is therefore consistency:
+for each method the setting with the highest one is the package's default.
 
 Run: python bench/choose_settings.py          (about five minutes on 2 cores)
 """

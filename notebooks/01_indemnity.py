@@ -86,8 +86,12 @@ predict("01-best-method")
 # ## Stage 1: the weak model labels everything
 #
 # The weak model is as weak as they come: it averages the word vectors of a clause (no transformer at
-# all) and draws a line through them, fitted to a handful of labels by the lawyer. Stage 2 follows in
-# the same call, five times over, each with other labelled clauses and another student.
+# all) and draws a line through them, fitted to a dozen gold labels. Stage 2 follows in the same call,
+# five times over, each with other labelled clauses and another student.
+#
+# Two costs are easy to overlook. Half of the dozen are promises, and since about one clause in ten
+# is one, a lawyer would read some sixty to find them. And the methods that filter know the share of
+# promises among the `supervise` clauses: a single number, but one that somebody has to estimate.
 
 # %%
 result = w2s.run(task, weak="static", strong="minilm", seeds=5)
@@ -104,9 +108,11 @@ print("The weak model is near the scenario's 70 %:", 0.65 <= weak <= 0.80)
 # %% [markdown]
 # ## Stage 2: the strong model learns from it
 #
-# The strong model is MiniLM, a small pretrained transformer. Its lower layers are frozen; what is
-# trained is a head that can attend to single words, which the weak model cannot. The ceiling is the
-# same head trained with the lawyer's answer to every clause.
+# The strong model is MiniLM, a small pretrained transformer. It stays frozen and is read after its
+# fourth of six blocks; what is trained is a head that can attend to single words, which the weak
+# model cannot. The student sees the weak labels of the `transfer` clauses alone: the rest of the
+# store is labelled, and could be used, but reading it with the strong model costs time. The ceiling
+# is the same head trained with gold on the same clauses.
 
 # %%
 result.table()
@@ -134,6 +140,10 @@ ask("01-bag-of-words")
 # labels. On this task the word "indemnify" gives most of the answer away, and a model that sees
 # single words needs no detour over a weak one. That is no reason to hide it. It tells when the
 # two-stage plan is worth its cost: when no cheap model gets there with the labels you have.
+
+# %%
+for name in result.baselines:
+    print(f"{result.best} leads {name} by {result.lead(result.best, over=name)}")
 
 # %% tags=["claim"]
 students = max(result.score(name).value for name in result.methods)
@@ -194,7 +204,7 @@ plots.show(plots.reliability(result, ("weak", "naive", result.best, "ceiling")))
 # words or the strong model itself, trained on the same labels, makes the teacher superfluous.
 
 # %%
-counts = (8, 12, 24, 48)
+counts = [n for n in (8, 12, 24, 48) if n <= len(task.splits["supervise"])]
 by_labels = {n: w2s.run(task, labels=n, methods=("naive", "relabel")) for n in counts}
 dial(lambda n: by_labels[n].plot(), counts, "labels by the lawyer", start=12)
 
@@ -205,7 +215,7 @@ figure = plots.dial(
     {name: [by_labels[n].score(name) for n in counts] for name in names},
     xlabel="gold labels",
     ylabel="balanced accuracy",
-    title="More labels by the lawyer close the gap from below",
+    title="What more gold labels are worth, model by model",
 )
 plots.show(figure)
 
@@ -224,7 +234,7 @@ figure = plots.dial(
     {"student": [trusting.pgr(name) for name in trusting.methods]},
     xlabel="weight α of the confidence loss",
     ylabel="performance gap recovered",
-    title="Some self-confidence helps the student",
+    title="Recovered, by weight of the confidence loss",
 )
 plots.show(figure)
 
@@ -273,10 +283,11 @@ recall("01-best-method", measured=result.best)
 # %% [markdown]
 # ## What was shown here
 #
-# - A student taught only by a model of about 70 % ended above it, so its teacher is not its cap.
+# - Here a student taught only by a model of about 70 % ended above it, so its teacher is not its cap.
+#   On fresh deals that held on some, and not on all.
 # - Imitation alone recovered little. What helped was deciding *which* of the teacher's labels to
 #   believe.
-# - On this task a bag of words on the same gold labels is a strong rival, and belongs in the report.
+# - On this task a bag of words on the same gold labels is a rival that no student clearly beats.
 # - The interval is wide: a few dozen positive test clauses cannot rank methods that are close.
 #
 # Sources: Burns et al. 2023, *Weak-to-Strong Generalization* (protocol, confidence loss, sections 3

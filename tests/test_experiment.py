@@ -369,9 +369,19 @@ def test_a_name_that_is_not_in_the_result_is_refused_with_those_that_are(whole):
             ask("magic")
 
 
-def test_without_descriptions_there_is_no_zero_shot_baseline(world):
-    found = some(world, task=replace(world[0], descriptions=()))
-    assert "strong zero-shot" not in (*found.probs, *found.baselines)
+def test_without_descriptions_the_class_names_serve_for_zero_shot(world):
+    task = replace(world[0], descriptions=())
+    named = replace(world[0], descriptions=world[0].classes)
+    bare, told = some(world, task=task), some(world, task=named)
+    assert np.array_equal(bare.probs["strong zero-shot"], told.probs["strong zero-shot"])
+
+
+def test_what_a_seed_learns_does_not_depend_on_how_many_seeds_there_are(world):
+    task, settings = world
+    few = run(task, **{**settings, "seeds": 1}, methods=("naive", "filter"))
+    more = run(task, **{**settings, "seeds": 3}, methods=("naive", "filter"))
+    for name in few.probs:
+        assert np.allclose(few.probs[name][0], more.probs[name][0], atol=1e-3), name
 
 
 def test_another_deal_of_the_groups_is_another_test_split(world):

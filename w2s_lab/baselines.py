@@ -1,7 +1,7 @@
 """What could embarrass a weak-to-strong result: simpler ways to use the same texts and labels.
 
 A baseline takes the run (`protocol.Bench`) and returns probabilities of the test items, shape
-(seeds, items, classes), or None where the task does not allow it.
+(seeds, items, classes).
 """
 
 import numpy as np
@@ -45,18 +45,17 @@ def bag_of_words(bench) -> np.ndarray:
 
 
 @baseline("strong zero-shot")
-def zero_shot(bench) -> np.ndarray | None:
+def zero_shot(bench) -> np.ndarray:
     """The strong model before any training: which class description is a text nearest to?
 
     Cosine similarity of mean states after the last block, the use MiniLM was trained for.
     """
     from w2s_lab.features import token_states
 
-    if not bench.task.descriptions:
-        return None
     top = bench.trunk.at(len(bench.trunk.blocks()))
+    words = bench.task.descriptions or bench.task.classes
     texts = [bench.task.inputs[i] for i in bench.task.splits["test"]]
-    states = token_states(top, [*bench.task.descriptions, *texts], pool=True)
+    states = token_states(top, [*words, *texts], pool=True)
     rows = states.flat.astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     likeness = rows[bench.classes :] @ rows[: bench.classes].T

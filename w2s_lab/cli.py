@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--split", type=_at_least(0), metavar="SEED", help="deal the splits anew")
     run.add_argument("--text", metavar="COLUMN", help="of your own data; default: text")
     run.add_argument("--label", metavar="COLUMN", help="of your own data; default: label")
+    run.add_argument("--group", metavar="COLUMN", help="of your own data: what must not be split")
     run.add_argument("--json", metavar="FILE", help="write the result there")
     run.add_argument("--figure", metavar="FILE", help="draw the gap there, as PNG")
     return parser
@@ -178,7 +179,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.figure is not None:
         writable(options.figure, suffix=".png")
     methods = [name.strip() for names in options.method or () for name in names.split(",")]
-    columns = {k: v for k in ("text", "label") if (v := getattr(options, k)) is not None}
+    columns = {k: v for k in ("text", "label", "group") if (v := getattr(options, k)) is not None}
     if columns and options.task in _tasks():
         where = " and ".join(f"--{name}" for name in columns)
         what = f"{options.task} is no file of yours and has its own columns"

@@ -139,7 +139,7 @@ def run(
     *,
     weak: str = "static",
     strong: str = "minilm",
-    methods: Sequence[str | Method] | None = None,
+    methods: str | Method | Sequence[str | Method] | None = None,
     seeds: int = 5,
     size: str | None = None,
     device: str = "auto",
@@ -163,7 +163,8 @@ def run(
         W2SError: an unknown name, or more labels than there are.
     """
     started = time.perf_counter()
-    chosen = list(METHODS if methods is None else methods)
+    methods = [methods] if isinstance(methods, str | Method) else methods
+    chosen = list(dict.fromkeys(METHODS if methods is None else methods))
     chosen = [m if isinstance(m, Method) else METHODS[m] for m in chosen]
     if not chosen:
         raise W2SError("no methods", where="run", mend=f"name some of: {', '.join(METHODS)}")
@@ -173,9 +174,8 @@ def run(
         task = load_task(task, size=default_size(size))
     if split is not None:
         task = task.resplit(split)
-    bench = protocol.Bench(
-        task, weak, strong, device, seeds, task.labels if labels is None else labels
-    )
+    few = min(task.labels, len(task.splits["supervise"]))
+    bench = protocol.Bench(task, weak, strong, device, seeds, few if labels is None else labels)
     probs, curves, facts = bench.everything(chosen)
     test = task.splits["test"]
     return Result(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from w2s_lab.features import States, batches_of_like_length
-from w2s_lab.losses import hardened, soft_cross_entropy, warmup
+from w2s_lab.losses import confidence_target, soft_cross_entropy, warmup
 from w2s_lab.progress import bar
 
 BATCH = 64  # texts
@@ -127,6 +127,7 @@ def train(
     lessons: Lessons,
     *,
     epochs: int,
+    batch: int = BATCH,
     queries: int = QUERIES,
     order_seed: int = 0,
     after_epoch: Callable[[int, Heads], None] | None = None,
@@ -139,6 +140,7 @@ def train(
         items: the n items to train on, in the order of the columns of `lessons`.
         lessons: targets, weights, alphas and seeds of the K heads.
         epochs: passes over the items.
+        batch: texts in one step.
         after_epoch: called with the number of epochs done and the heads, for curves and stopping.
     """
     device = inputs.flat.device
@@ -152,17 +154,16 @@ def train(
         heads.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
     )
     rng = np.random.default_rng(order_seed)
-    steps, step = epochs * -(-len(items) // BATCH), 0
+    steps, step = epochs * -(-len(items) // batch), 0
     with bar(None, desc, steps, unit="step") as seen:
         for epoch in range(epochs):
-            for batch in _shuffled(inputs.lengths[items], rng):
-                logits = heads(*inputs.batch(items[batch]))
-                wanted = target[:, batch]
+            for chosen in _shuffled(inputs.lengths[items], batch, rng):
+                logits = heads(*inputs.batch(items[chosen]))
+                wanted = target[:, chosen]
                 if alpha.any():
-                    # Burns et al. 2023, appendix A.4, for K students with weighted items
-                    share = (alpha * warmup(step, steps))[:, None, None]
-                    wanted = (1 - share) * wanted + share * hardened(logits.detach(), prior)
-                loss = (weight[:, batch] * soft_cross_entropy(logits, wanted)).mean(1).sum()
+                    trust = alpha * warmup(step, steps)
+                    wanted = confidence_target(logits, wanted, alpha=trust, prior=prior)
+                loss = (weight[:, chosen] * soft_cross_entropy(logits, wanted)).mean(1).sum()
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 for group in optimizer.param_groups:
@@ -175,12 +176,12 @@ def train(
     return heads
 
 
-def _shuffled(lengths: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+def _shuffled(lengths: np.ndarray, batch: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Batches in random order, each of like lengths: shuffled, then sorted within a few batches."""
     order = rng.permutation(len(lengths))
-    stretch = 6 * BATCH
+    stretch = 6 * batch
     parts = [order[i : i + stretch] for i in range(0, len(order), stretch)]
     order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
-    batches = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
+    batches = [order[i : i + batch] for i in range(0, len(order), batch)]
     rng.shuffle(batches)
     return batches

@@ -89,14 +89,25 @@ def confidence_loss(
     """
     _agree(student_logits, weak_probs, "weak_probs", 2)
     target = _distribution(weak_probs, "weak_probs")
-    hard = hardened(student_logits, target.mean(-2) if prior is None else prior)
-    weak_term = soft_cross_entropy(student_logits, target).mean(-1)
-    own_term = soft_cross_entropy(student_logits, hard).mean(-1)
-    alpha = torch.as_tensor(alpha, dtype=own_term.dtype, device=own_term.device)
+    alpha = torch.as_tensor(alpha, dtype=torch.float32, device=student_logits.device)
     if not bool(((alpha >= 0) & (alpha <= 1)).all()):
         least, most = alpha.min().item(), alpha.max().item()
         raise W2SError(f"alpha runs from {least:g} to {most:g}", mend="keep it within [0, 1]")
-    return (1 - alpha) * weak_term + alpha * own_term
+    prior = target.mean(-2) if prior is None else prior
+    mixed = confidence_target(student_logits, target, alpha=alpha, prior=prior)
+    return soft_cross_entropy(student_logits, mixed).mean(-1)
+
+
+def confidence_target(
+    student_logits: Tensor, weak_probs: Tensor, *, alpha: Tensor, prior: Tensor
+) -> Tensor:
+    """What `confidence_loss` pulls the student towards: weak labels mixed with its own hard ones.
+
+    Cross-entropy is linear in its target, so one cross-entropy from the mixture is the mixture of
+    two. Shapes are those of `confidence_loss`; `alpha` has shape (...).
+    """
+    share = alpha[..., None, None].to(weak_probs.dtype)
+    return (1 - share) * weak_probs + share * hardened(student_logits, prior).to(weak_probs.dtype)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import numpy as np
 from w2s_lab.registry import Registry
 
 METHODS: Registry = Registry("method")
-TEMPERATURE = 2.0  # softens the weak model's probabilities, as in Hinton et al. 2015
+TEMPERATURE = 2.0  # softens what the weak model says; the student itself is read at 1
 # How much of each class's expected count a student is shown, round by round: the surest half
 # first, then more, as the labels get better
 KEEP = (0.5, 0.6, 0.75, 0.9)

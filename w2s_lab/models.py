@@ -108,6 +108,12 @@ def trunk(name: str, *, device: str = "auto") -> Trunk:
     """
     base, _, block = name.partition(":") if Path(name).drive == "" else (name, "", "")
     asset, layer = LADDER.get(base, (base, None))
+    if base not in LADDER and not ("/" in base or Path(base).exists()):
+        raise W2SError(
+            "no such model",
+            where=repr(name),
+            mend=f"give {', '.join(LADDER)}, a folder or a Hub id",
+        )
     folder = _converted_smollm2() if asset == "smollm2" else locate(asset)
     depth = _depth(folder)
     if block:

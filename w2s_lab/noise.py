@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from w2s_lab.data import Task
+from w2s_lab.errors import W2SError
 from w2s_lab.metrics import Estimate, bootstrap_difference, bootstrap_pgr, item_scores
 
 KINDS = ("random", "systematic")
@@ -58,11 +59,15 @@ def noise_dial(
 ) -> NoiseDial:
     """What a naive student recovers from supervisors of equal accuracy, by kind of error.
 
-    All students, of both kinds, all rates and seeds, are one batched training of a few passes;
-    ceiling and intervals are as in `run`.
+    All students, of both kinds, all rates and seeds, and their ceiling are one batched training of
+    a few passes (`run` makes more). Raises W2SError where there are not two classes.
     """
     from w2s_lab.experiment import imitate
 
+    if len(task.classes) != 2:
+        raise W2SError(
+            f"{len(task.classes)} classes", where="noise_dial", mend="give a task with two"
+        )
     likeness = _likeness(task, device)
     told, settings = [task.gold] * seeds, [(kind, rate) for kind in KINDS for rate in rates]
     for kind, rate in settings:

@@ -19,7 +19,7 @@ from w2s_lab.errors import W2SError
 from w2s_lab.methods import Method, balanced, one_hot
 
 EPOCHS = 12  # passes over the transfer clauses
-GOLD_EPOCHS = 60  # over the few gold clauses: about as many steps as the students take
+GOLD_STEPS = 60  # with all of a head's few gold clauses in each step
 DIM = 192  # principal components of the token states that the students read: half the work
 COMMITTEE = 8  # weak models of the ensemble, each fitted to a resample of the gold labels
 # what a finished run depends on besides its data: another text in one of these is another run
@@ -84,7 +84,7 @@ class Bench:
             digest.update(np.ascontiguousarray(array).tobytes() + b"|")
         trunks = [(t.key, t.layer, t.device) for t in (self.weak_trunk, self.trunk)]
         traits = [{**vars(m), "teach": m.teach.__qualname__} for m in methods]
-        settings = (EPOCHS, GOLD_EPOCHS, DIM, COMMITTEE, list(BASELINES))
+        settings = (EPOCHS, GOLD_STEPS, DIM, COMMITTEE, list(BASELINES))
         named = (trunks, traits, settings, self.task.classes, self.task.descriptions)
         digest.update(repr((named, self.task.metric, list(self.task.splits))).encode())
         return digest.hexdigest()[:24]
@@ -94,9 +94,7 @@ class Bench:
         students, curves = self.students(methods, weak_probs, committee)
         probs = {"weak": weak_probs[:, self.task.splits["test"]], **students}
         for name, baseline in BASELINES.items():
-            found = baseline(self)
-            if found is not None:
-                probs[name] = found
+            probs[name] = baseline(self)
         flagged = weak_probs.argmax(-1)
         pool: dict[str, float] = {"texts": len(self.task.inputs)}
         for i, name in enumerate(self.task.classes):
@@ -114,7 +112,7 @@ class Bench:
         return order[np.argsort(turn, kind="stable")][: self.labels]
 
     def inputs(self, trunk, items, *, pool=False, dim=None):
-        """States of `items` (in that order) and nothing else, ready for training."""
+        """States of `items` in that order, standardized by those of them that are in `transfer`."""
         from w2s_lab.features import token_states
         from w2s_lab.heads import Inputs
 
@@ -122,8 +120,8 @@ class Bench:
         if asked not in self._inputs:
             states = token_states(trunk, [self.task.inputs[i] for i in items], pool=pool)
             self._seconds_per_token[trunk.name] = states.seconds_per_token
-            seen = np.flatnonzero(~np.isin(items, self.task.splits["test"]))
-            self._inputs[asked] = Inputs(states, seen, dim=dim, device=self.device)
+            fit = np.flatnonzero(np.isin(items, self.task.splits["transfer"]))
+            self._inputs[asked] = Inputs(states, fit, dim=dim, device=self.device)
         return self._inputs[asked]
 
     def taught_by_gold(self, trunk, rows: np.ndarray, items: np.ndarray, *, linear: bool):
@@ -142,15 +140,16 @@ class Bench:
         # a repeated item counts as often as it is there, and every class as much as another
         member = one_hot(gold, self.classes) * counts[..., None]
         weight = (member / np.maximum(member.sum(1, keepdims=True), 1)).sum(-1)
-        inputs = self.inputs(
-            trunk, np.concatenate([given, items]), pool=linear, dim=None if linear else DIM
-        )
+        # `transfer` comes along, so that the scale does not depend on which items were given
+        columns = np.concatenate([given, items, self.task.splits["transfer"]])
+        inputs = self.inputs(trunk, columns, pool=linear, dim=None if linear else DIM)
         here = np.arange(len(given) + len(items))
         heads = train(
             inputs,
             here[: len(given)],
             self.lessons(one_hot(gold, self.classes), weight),
-            epochs=GOLD_EPOCHS,
+            epochs=GOLD_STEPS,
+            batch=len(given),
             queries=0 if linear else QUERIES,
             desc=f"{trunk.name} on gold",
         )

@@ -44,8 +44,11 @@ def examples(task: Task, kinds: Sequence[str], *, seed: int = 0) -> Texts:
     """One text of each kind from `supervise`, the split whose gold is known to the supervisor."""
     rng = np.random.default_rng(seed)
     rows = []
-    for kind in kinds:
-        members = task.splits["supervise"][task.kinds[task.splits["supervise"]] == kind]
+    supervise = task.splits["supervise"]
+    # a task that knows no kinds has classes
+    known = task.kinds if len(task.kinds) else np.array(task.classes)[task.gold]
+    for kind in kinds if len(task.kinds) else task.classes:
+        members = supervise[known[supervise] == kind]
         item = rng.choice(members)
         rows.append((f"{kind}: {task.classes[task.gold[item]]}", _short(task.inputs[item])))
     return Texts("One clause of each kind", tuple(rows))

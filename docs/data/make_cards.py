@@ -22,11 +22,22 @@ def verdicts() -> dict[str, tuple[int, int]]:
         return {r["id"]: (int(r["reader_1"]), int(r["reader_2"])) for r in csv.DictReader(file)}
 
 
+def wilson(right: int, read: int, z: float = 1.96) -> str:
+    """The 95 % interval of a share, as text (Wilson 1927)."""
+    share, spread = right / read, z**2 / read
+    middle = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * (share * (1 - share) / read + spread / read / 4) ** 0.5
+    return f"{max(0, middle - half):.1%} to {min(1, middle + half):.1%}"
+
+
 def indemnity(task: Task) -> str:
     """Counts of the task, and how often the gold rule agrees with the readers, as Markdown."""
     read, place = verdicts(), {name: i for i, name in enumerate(task.ids)}
+    there = sum(name in place for name in read)
     lines = [
-        f"{len(task.inputs):,} clauses of {len(set(task.groups)):,} owners; {len(read)} were read.",
+        f"{len(task.inputs):,} clauses of {len(set(task.groups)):,} owners; {len(read)} were read, "
+        f"of which {there} are in the pool (the others fell to a stricter removal of "
+        "near-duplicates afterwards).",
         "",
         "| kind of clause | in the pool | read | the rule is right | agree |",
         "|---|---:|---:|---:|---:|",
@@ -40,14 +51,14 @@ def indemnity(task: Task) -> str:
         scored = 0 if kind == "other" else pool[kind]
         right_in_all += scored * right / len(members)
         lines.append(
-            f"| {kind} | {pool[kind]:,} | {len(members)} | {right} ({right / len(members):.1%}) "
+            f"| {kind} | {pool[kind]:,} | {len(members)} | {right} ({wilson(right, len(members))}) "
             f"| {same} of {len(members)} |"
         )
     scored = sum(len(index) for index in task.splits.values())
     lines += [
         "",
         f"Weighted to the {scored:,} scored clauses, the rule is right on "
-        f"{right_in_all / scored:.1%}.",
+        f"{right_in_all / scored:.1%} of those read. The intervals are Wilson's, 95 %.",
         "",
         "| split | " + " | ".join(task.classes) + " |",
         "|---|---:|---:|",

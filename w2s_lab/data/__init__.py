@@ -31,7 +31,8 @@ class Task:
         classes: class names, in the order of the integers in `gold`.
         metric: the score's name in `w2s_lab.metrics.SCORES`.
         labels: how many gold labels of `supervise` a weak supervisor gets, by default.
-        descriptions: each class in words, for a model that has seen no label; or empty.
+        descriptions: each class in words, for a model that has seen no label; without them the
+            class names must do.
         kinds: what sort of item each is (for diagnostics), shape (items,), or empty.
         provenance: where the data came from and what was done to it.
     """

@@ -24,7 +24,7 @@ DESCRIPTIONS = (
 WORDS = (25, 220)  # shorter is a heading or a fragment, longer is several clauses run together
 SHARES = {"supervise": 0.15, "transfer": 0.45, "validation": 0.10, "test": 0.30}
 SPLIT_SEED = 0
-LABELS = 12  # as many as a lawyer reads in half an hour; they make a weak model of about 70 %
+LABELS = 12  # half of them promises; enough for a weak model of about 70 %
 
 # What a paralegal would search for first. Clauses without two of these words are easy to dismiss,
 # so they stay in the pool that the weak model labels, and out of the splits that are scored.
