@@ -82,7 +82,9 @@ def test_help_tells_every_command(capsys):
 def test_a_misspelt_command_line_is_status_2_and_runs_nothing(arguments, runs, capsys):
     assert cli.main(arguments) == 2
     assert runs == []
-    assert "error: " in capsys.readouterr().err.splitlines()[-1]
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1].startswith("w2s-lab")
+    assert len(told) == 1 or arguments[0] == "build"  # which has a parser of its own
 
 
 def test_run_passes_every_option_on(runs):

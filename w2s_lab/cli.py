@@ -65,8 +65,15 @@ def _flush_what_can_be() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, as every other mistake is told."""
+
+    def error(self, message: str):
+        self.exit(2, f"w2s-lab: {message}; see `{self.prog} --help`\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "w2s-lab",
         description="Weak-to-strong generalization: real data, any laptop, honest numbers.",
         allow_abbrev=False,
