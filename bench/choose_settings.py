@@ -7,8 +7,8 @@ scored on test texts, and gold of the validation groups is not used. A setting i
 - consistency: how well its students, each taught by another weak model, agree with one another
   (Cohen's kappa, mean over pairs). What they owe to their own supervisor they do not share.
 
-Imitation prefers, as one would expect, whatever imitates most. The rule is therefore consistency:
-for each method the setting with the highest one is the package's default.
+Imitation prefers, as one would expect, whatever imitates most. The rule is therefore consistency.
+Relabel and climb share one schedule, the one that the better of the two prefers.
 
 Run: python bench/choose_settings.py          (about five minutes on 2 cores)
 """
