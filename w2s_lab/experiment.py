@@ -174,8 +174,7 @@ def run(
         task = load_task(task, size=default_size(size))
     if split is not None:
         task = task.resplit(split)
-    few = min(task.labels, len(task.splits["supervise"]))
-    bench = protocol.Bench(task, weak, strong, device, seeds, few if labels is None else labels)
+    bench = protocol.Bench(task, weak, strong, device, seeds, labels)
     probs, curves, facts = bench.everything(chosen)
     test = task.splits["test"]
     return Result(
@@ -189,7 +188,7 @@ def run(
         metric=task.metric,
         classes=task.classes,
         methods=tuple(m.name for m in chosen),
-        baselines=tuple(name for name in BASELINES if name in probs),
+        baselines=tuple(BASELINES),
         probs=probs,
         gold=task.gold[test],
         groups=task.groups[test],
@@ -223,7 +222,7 @@ def imitate(
     """
     from w2s_lab.heads import train
 
-    bench = protocol.Bench(task, strong, strong, device, 1, task.labels)
+    bench = protocol.Bench(task, strong, strong, device, 1)
     transfer, test = task.splits["transfer"], task.splits["test"]
     inputs = bench.inputs(bench.trunk, np.concatenate([transfer, test]), dim=protocol.DIM)
     told = labels[:, transfer]

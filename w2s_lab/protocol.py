@@ -29,16 +29,25 @@ ROOMS = ("models", "features", "heads", "losses", "methods", "metrics", "baselin
 class Bench:
     """One run's task, models and states: what the weak models and all students share."""
 
-    def __init__(self, task: Task, weak: str, strong: str, device: str, seeds: int, labels: int):
+    def __init__(
+        self,
+        task: Task,
+        weak: str,
+        strong: str,
+        device: str,
+        seeds: int,
+        labels: int | None = None,  # the task's own number, or as many as there are
+    ):
         from w2s_lab.models import trunk
 
+        supervise = task.splits["supervise"]
+        labels = min(task.labels, len(supervise)) if labels is None else labels
         self.task, self.seeds, self.labels = task, seeds, labels
         self.weak_trunk, self.trunk = trunk(weak, device=device), trunk(strong, device=device)
         self.device = self.trunk.device
         self.classes = len(task.classes)
         self._seconds_per_token: dict[str, float] = {}
         self._inputs: dict = {}
-        supervise = task.splits["supervise"]
         if not self.classes <= labels <= len(supervise):
             raise W2SError(
                 f"{labels} gold labels asked for",
