@@ -18,6 +18,8 @@ from w2s_lab.losses import (
     confidence_loss,
     distillation_loss,
     hardened,
+    sequence_distillation_loss,
+    sequence_log_likelihood,
     soft_cross_entropy,
     warmup,
 )
@@ -85,6 +87,127 @@ def test_the_gradient_keeps_its_size_as_the_temperature_rises():
     centred = logits.detach() - weak.log()
     centred = centred - centred.mean(-1, keepdim=True)
     torch.testing.assert_close(gradient, centred / 15, rtol=1e-2, atol=1e-4)
+
+
+# Sequences
+
+
+def random_sequences(seed, batch=3, tokens=6, vocabulary=5):
+    """Logits, ids that are -100 or far too large outside the mask, and a mask with a gap."""
+    torch.manual_seed(seed)
+    logits = 2 * torch.randn(batch, tokens, vocabulary, dtype=torch.float64)
+    mask = torch.rand(batch, tokens) < 0.6
+    ids = torch.randint(vocabulary, (batch, tokens))
+    return logits, torch.where(mask, ids, torch.tensor([-100, 999])[ids % 2]), mask
+
+
+def test_a_sequences_log_likelihood_matches_the_hand_worked_value():
+    # Logits are logs of odds over a vocabulary of 3: (1, 1, 2) make 1/4, 1/4, 1/2, (6, 3, 1) make
+    # 6/10, 3/10, 1/10, (1, 1, 1) thirds. Targets 2, 1, 0; the last is masked in the first row.
+    # First row: log(1/2) + log(3/10) = log(3/20). Second: log(1/2 * 3/10 * 1/3) = log(1/20)
+    odds = torch.tensor([[1.0, 1, 2], [6, 3, 1], [1, 1, 1]])
+    logits, ids = odds.log().expand(2, 3, 3), torch.tensor([[2, 1, 0], [2, 1, 0]])
+    got = sequence_log_likelihood(logits, ids, torch.tensor([[1, 1, 0], [1, 1, 1]]))
+    torch.testing.assert_close(got, torch.tensor([math.log(3 / 20), math.log(1 / 20)]))
+
+
+@examples
+@given(seed=st.integers(0, 10_000), whole=st.booleans())
+def test_a_sequences_log_likelihood_is_the_loop_over_its_positions(seed, whole):
+    logits, ids, mask = random_sequences(seed)
+    if whole:
+        ids, mask = ids.clamp(0, 4), torch.ones_like(mask)
+    expected = torch.zeros(3, dtype=torch.float64)
+    for row in range(3):
+        for t in range(6):
+            if mask[row, t]:
+                odds = logits[row, t].exp()
+                expected[row] += math.log(odds[ids[row, t]] / odds.sum())
+    got = sequence_log_likelihood(logits, ids, mask)
+    torch.testing.assert_close(got, expected)
+    for other in (mask.long(), mask.double()):
+        torch.testing.assert_close(sequence_log_likelihood(logits, ids.int(), other), got)
+
+
+def test_left_and_right_padding_give_equal_scores():
+    logits, ids, _ = random_sequences(1)
+    ids = ids.clamp(0, 4)
+    filler, blank = torch.full((3, 2, 5), 7.0).double(), torch.full((3, 2), -100)
+    seen, off = torch.ones(3, 6), torch.zeros(3, 2)
+    left = [torch.cat([pad, x], 1) for pad, x in ((filler, logits), (blank, ids), (off, seen))]
+    right = [torch.cat([x, pad], 1) for pad, x in ((filler, logits), (blank, ids), (off, seen))]
+    bare = sequence_log_likelihood(logits, ids, seen)
+    torch.testing.assert_close(sequence_log_likelihood(*left), bare)
+    torch.testing.assert_close(sequence_log_likelihood(*right), bare)
+
+
+def test_a_row_with_nothing_in_its_mask_scores_zero():
+    logits, ids, mask = random_sequences(2)
+    mask[1] = False
+    got = sequence_log_likelihood(logits, ids, mask)
+    assert got[1] == 0 and got[0] < 0 and got[2] < 0
+    assert sequence_log_likelihood(logits, ids, torch.zeros_like(mask)).tolist() == [0, 0, 0]
+    assert sequence_log_likelihood(logits[:0], ids[:0], mask[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("rubbish", [math.nan, math.inf, -math.inf, 1e300])
+def test_what_stands_outside_the_mask_reaches_neither_the_value_nor_the_gradient(rubbish):
+    logits, ids, mask = random_sequences(3)
+    weak = torch.softmax(torch.randn_like(logits), -1)
+    losses = {
+        "likelihood": lambda z, p: sequence_log_likelihood(z, ids, mask).sum(),
+        "distillation": lambda z, p: sequence_distillation_loss(z, p, mask, temperature=2.0),
+    }
+    for loss in losses.values():
+        clean, dirty = logits.clone(), logits.masked_fill(~mask[..., None], rubbish)
+        clean.requires_grad_()
+        dirty.requires_grad_()
+        stained = weak.masked_fill(~mask[..., None], rubbish)
+        one, two = loss(clean, weak), loss(dirty, stained)
+        assert one.item() == two.item()
+        gradient = torch.autograd.grad(two, dirty)[0]
+        torch.testing.assert_close(gradient, torch.autograd.grad(one, clean)[0])
+        assert (gradient[~mask] == 0).all() and (gradient[mask] != 0).any(-1).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sequences_in_half_precision_are_computed_in_single_precision(dtype):
+    logits, ids, mask = random_sequences(4, vocabulary=300)
+    logits = logits.to(dtype)
+    got = sequence_log_likelihood(logits, ids.clamp(max=299), mask)
+    assert got.dtype == torch.float32
+    exact = sequence_log_likelihood(logits.double(), ids.clamp(max=299), mask)
+    torch.testing.assert_close(got.double(), exact, rtol=1e-6, atol=0)
+
+
+def test_extreme_logits_give_finite_log_likelihoods_and_a_forbidden_token_none():
+    logits = torch.tensor([[[1e4, -1e4, 0.0], [1e4, -1e4, -math.inf]]], requires_grad=True)
+    ones = torch.ones(1, 2)
+    got = sequence_log_likelihood(logits, torch.tensor([[0, 1]]), ones)
+    assert got.tolist() == [-2e4]  # 0 for the sure token, -20,000 for the one it rules out
+    assert torch.autograd.grad(got.sum(), logits)[0].isfinite().all()
+    assert sequence_log_likelihood(logits, torch.tensor([[0, 2]]), ones).tolist() == [-math.inf]
+
+
+@examples
+@given(seed=st.integers(0, 10_000), temperature=st.floats(0.3, 10))
+def test_distilling_sequences_is_distilling_their_masked_positions(seed, temperature):
+    logits, _, mask = random_sequences(seed)
+    mask[0, 0] = True
+    weak = torch.softmax(torch.randn_like(logits), -1)
+    got = sequence_distillation_loss(logits, weak, mask.int(), temperature=temperature)
+    flat = distillation_loss(logits[mask], weak[mask], temperature=temperature)
+    torch.testing.assert_close(got, flat)
+    everywhere = sequence_distillation_loss(logits, weak, torch.ones_like(mask))
+    torch.testing.assert_close(everywhere, distillation_loss(logits, weak).mean())
+
+
+def test_distilling_a_certain_teacher_is_minus_the_mean_log_likelihood():
+    logits, ids, mask = random_sequences(5)
+    weak = functional.one_hot(ids.clamp(0, 4), 5)
+    got = sequence_distillation_loss(logits, weak, mask)
+    expected = -sequence_log_likelihood(logits, ids, mask).sum() / mask.sum()
+    torch.testing.assert_close(got, expected)
 
 
 # Both losses: extremes, precision, shapes
@@ -297,6 +420,8 @@ def test_a_warm_up_out_of_range_is_refused(step, steps, fraction):
 # What the losses refuse
 
 Z, P = torch.zeros(2, 2), torch.full((2, 2), 0.5)
+Z3, P3 = torch.zeros(2, 4, 3), torch.ones(2, 4, 3) / 3
+IDS = ON = torch.ones(2, 4, dtype=torch.int32)
 
 
 @pytest.mark.parametrize(
@@ -324,6 +449,21 @@ Z, P = torch.zeros(2, 2), torch.full((2, 2), 0.5)
         ),
         (lambda: hardened(Z, torch.tensor(0.5)), "(2, 2), prior ()"),
         (lambda: soft_cross_entropy(Z, P[:1]), "(2, 2), target (1, 2)"),
+        (lambda: sequence_log_likelihood(Z3, IDS, ON[:, 1:]), "(2, 4, 3), mask (2, 3)"),
+        (lambda: sequence_log_likelihood(Z3, IDS[:, 1:], ON), "int32 of shape (2, 3)"),
+        (lambda: sequence_log_likelihood(Z3, IDS.float(), ON), "float32 of shape (2, 4)"),
+        (lambda: sequence_log_likelihood(Z, IDS[:, :2], ON[:, :2]), "(2, 2), mask (2, 2)"),
+        (lambda: sequence_log_likelihood(Z3, IDS, ON * 2), "other than 0 and 1"),
+        (lambda: sequence_log_likelihood(Z3, IDS, ON / 2), "other than 0 and 1"),
+        (lambda: sequence_log_likelihood(Z3, IDS, ON * torch.nan), "other than 0 and 1"),
+        (lambda: sequence_log_likelihood(Z3, IDS * 3, ON), "target id 3 is in the mask, the voc"),
+        (lambda: sequence_log_likelihood(Z3, IDS * -100, ON), "target id -100 is in the mask"),
+        (lambda: sequence_distillation_loss(Z3, P3[:1], ON), "(2, 4, 3), weak_probs (1, 4, 3)"),
+        (lambda: sequence_distillation_loss(Z3, P3[..., :1], ON), "weak_probs (2, 4, 1)"),
+        (lambda: sequence_distillation_loss(Z3, P3, ON * 0), "no position is in the mask"),
+        (lambda: sequence_distillation_loss(Z3, P3 * 2, ON), "sum of 2"),
+        (lambda: sequence_distillation_loss(Z3, P3, ON, temperature=0), "temperature is 0"),
+        (lambda: sequence_distillation_loss(Z3, P3, ON + 1), "other than 0 and 1"),
     ],
 )
 def test_bad_input_is_one_clear_line_with_the_numbers_that_disagree(call, told):

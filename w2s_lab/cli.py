@@ -147,7 +147,7 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _tasks() -> dict[str, Callable]:
-    from w2s_lab.data import TASKS, custom, indemnity  # noqa: F401  (tasks register themselves)
+    from w2s_lab.data import TASKS, code, custom, indemnity, papers  # noqa: F401  (tasks register themselves)
 
     return TASKS
 

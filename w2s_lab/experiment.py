@@ -5,7 +5,7 @@ interval, the zero-shot baseline and the held-out weak labels are added.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from w2s_lab.baselines import BASELINES
 from w2s_lab.data import Task, default_size, load_task
 from w2s_lab.errors import W2SError
 from w2s_lab.methods import METHODS, Method, balanced, one_hot
+from w2s_lab.text_methods import TEXT_METHODS, TextMethod
 
 
 @dataclass(frozen=True)
@@ -137,23 +138,29 @@ class Result:
 def run(
     task: str | Task = "indemnity",
     *,
-    weak: str = "static",
-    strong: str = "minilm",
-    methods: str | Method | Sequence[str | Method] | None = None,
-    seeds: int = 5,
+    weak: str | None = None,
+    strong: str | None = None,
+    methods=None,
+    seeds: int | None = None,
     size: str | None = None,
     device: str = "auto",
     labels: int | None = None,
     split: int | None = None,
-) -> Result:
+):
     """Weak and strong performance, the ceiling, and what each method recovers of the gap.
+
+    A `Result`, or a `TextResult` for a task whose answers are texts.
 
     Args:
         task: a name, file or Hub id for `load_task`, or a `Task`.
-        weak, strong: a rung of the ladder (static, minilm, smollm2), a Hub id or a local folder.
-            The weak model is a linear head on mean states, the strong one attends over tokens.
-        methods: names out of `METHODS`, or `Method`s of your own; all named ones by default.
-        seeds: how many times all is repeated, each with other gold labels and other first weights.
+        weak, strong: a rung of the ladder (static, minilm, smollm2), a Hub id or a local folder;
+            by default static and minilm. The weak model is a linear head on mean states, the
+            strong one attends over tokens. For texts: language models, by default smollm2:24 (cut
+            after block 24) and smollm2; or "lead" as the weak one, which copies.
+        methods: names out of `METHODS` (for texts `TEXT_METHODS`), or some of your own; by default
+            all, but for texts not "soft".
+        seeds: how many times all is repeated, each with other gold labels and other first weights;
+            by default 5, for texts 3.
         size: "smoke", "lab" or "full"; default from W2S_SIZE.
         device: "auto", "cpu", "cuda", "mps".
         labels: gold labels for each weak model; the task's own number by default.
@@ -163,17 +170,24 @@ def run(
         W2SError: an unknown name, or more labels than there are.
     """
     started = time.perf_counter()
-    methods = [methods] if isinstance(methods, str | Method) else methods
-    chosen = list(dict.fromkeys(METHODS if methods is None else methods))
-    chosen = [m if isinstance(m, Method) else METHODS[m] for m in chosen]
-    if not chosen:
-        raise W2SError("no methods", where="run", mend=f"name some of: {', '.join(METHODS)}")
-    if seeds < 1:
-        raise W2SError(f"seeds is {seeds}", where="run", mend="give 1 or more")
     if not isinstance(task, Task):
         task = load_task(task, size=default_size(size))
+    methods = [methods] if isinstance(methods, str | Method | TextMethod) else methods
+    if methods is not None and not len(methods):
+        known = TEXT_METHODS if task.in_text else METHODS
+        raise W2SError("no methods", where="run", mend=f"name some of: {', '.join(known)}")
+    if seeds is not None and seeds < 1:
+        raise W2SError(f"seeds is {seeds}", where="run", mend="give 1 or more")
     if split is not None:
         task = task.resplit(split)
+    if task.in_text:
+        from w2s_lab.text_experiment import run_text
+
+        asked = {"weak": weak, "strong": strong, "methods": methods, "seeds": seeds}
+        return run_text(task, **asked, device=device, labels=labels, started=started)
+    weak, strong, seeds = weak or "static", strong or "minilm", seeds or 5
+    chosen = list(dict.fromkeys(METHODS if methods is None else methods))
+    chosen = [m if isinstance(m, Method) else METHODS[m] for m in chosen]
     bench = protocol.Bench(task, weak, strong, device, seeds, labels)
     probs, curves, facts = bench.everything(chosen)
     test = task.splits["test"]

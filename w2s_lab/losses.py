@@ -58,6 +58,69 @@ def distillation_loss(
     return temperature**2 * loss.mean(-1)
 
 
+def sequence_log_likelihood(logits: Tensor, target_ids: Tensor, mask: Tensor) -> Tensor:
+    """Log-likelihood of each row's target, shape (batch,), in nats: a sum over masked positions.
+
+    ALIGNED: `logits[:, t]` has to predict `target_ids[:, t]`. A causal model's output at position
+    t predicts the token at t + 1, so pass `logits[:, :-1]` with `ids[:, 1:]`. A row with nothing in
+    the mask gets 0.
+
+    Args:
+        logits: (batch, tokens, vocabulary); half precision is raised to float32.
+        target_ids: whole numbers, (batch, tokens). Outside the mask they may hold anything, and so
+            may the logits there: neither the sum nor its gradient sees them.
+        mask: 1 or True where a token counts, 0 or False elsewhere, (batch, tokens).
+
+    Raises:
+        W2SError: shapes that disagree, a mask of other values, an id in the mask that is no token.
+    """
+    chosen = _positions(logits, mask)
+    if target_ids.shape != mask.shape or target_ids.is_floating_point():
+        raise W2SError(
+            f"target_ids are {target_ids.dtype} of shape {tuple(target_ids.shape)}",
+            mend=f"pass whole numbers of shape {tuple(mask.shape)}",
+        )
+    ids, vocabulary = target_ids[chosen].long(), logits.shape[-1]
+    strange = ids[(ids < 0) | (ids >= vocabulary)]
+    if len(strange):
+        raise W2SError(
+            f"target id {strange[0].item()} is in the mask, the vocabulary has {vocabulary} tokens",
+            mend="leave it out of the mask, or use the model's own tokenizer",
+        )
+    kept = _widened(_at(logits, chosen))
+    lost = torch.nn.functional.cross_entropy(kept, ids, reduction="none")
+    return -lost.new_zeros(mask.shape).masked_scatter(chosen, lost).sum(-1)
+
+
+def sequence_distillation_loss(
+    student_logits: Tensor, weak_probs: Tensor, mask: Tensor, *, temperature: float = 1.0
+) -> Tensor:
+    """`distillation_loss` over the masked positions, a scalar in nats per token.
+
+    Each position counts alike, however long its row. With T = 1 and one-hot `weak_probs` it is
+    minus the mean log-likelihood of those tokens.
+
+    Args:
+        student_logits: (batch, tokens, vocabulary).
+        weak_probs: the weak model's next-token probabilities at the same positions, same shape and
+            same vocabulary. No gradient flows into them.
+        mask: 1 or True where a token counts, 0 or False elsewhere, (batch, tokens). Outside it
+            anything may stand in the other two.
+        temperature: T > 0; above 1 flattens both distributions.
+
+    Raises:
+        W2SError: shapes that disagree, an empty mask, what `distillation_loss` refuses.
+
+    Source: Kim and Rush 2016, section 3.1 (word-level knowledge distillation).
+    """
+    chosen = _positions(student_logits, mask)
+    _agree(student_logits, weak_probs, "weak_probs", 3)
+    if not chosen.any():
+        raise W2SError("no position is in the mask", mend="mark the target's tokens")
+    student, weak = _at(student_logits, chosen), _at(weak_probs, chosen)
+    return distillation_loss(student, weak, temperature=temperature)
+
+
 def confidence_loss(
     student_logits: Tensor,
     weak_probs: Tensor,
@@ -206,6 +269,29 @@ def _distribution(probs: Tensor, name: str) -> Tensor:
             mend="pass probabilities: none below 0, sum 1 over the classes",
         )
     return probs / total
+
+
+def _positions(logits: Tensor, mask: Tensor) -> Tensor:
+    """`mask` as booleans; W2SError unless it is 0 or 1 over the positions of `logits`."""
+    if logits.ndim != 3 or mask.shape != logits.shape[:2]:
+        raise W2SError(
+            f"logits have shape {tuple(logits.shape)}, mask {tuple(mask.shape)}",
+            mend="they are (batch, tokens, vocabulary) and (batch, tokens)",
+        )
+    chosen = mask == 1
+    if not bool((chosen | (mask == 0)).all()):
+        raise W2SError(
+            "the mask holds values other than 0 and 1", mend="1 where a token counts, 0 elsewhere"
+        )
+    return chosen
+
+
+def _at(values: Tensor, chosen: Tensor) -> Tensor:
+    """The chosen positions' rows, (positions, vocabulary); not copied where all are chosen.
+
+    Multiplying by the mask instead would let a nan outside it into the gradient: 0 * nan is nan.
+    """
+    return values.flatten(0, 1) if bool(chosen.all()) else values[chosen]
 
 
 def _agree(logits: Tensor, other: Tensor, name: str, dims: int) -> None:

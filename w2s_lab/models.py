@@ -52,13 +52,7 @@ class Trunk:
     @cached_property
     def key(self) -> str:
         """A hash of weights and tokenizer files: another content is another key."""
-        digest = hashlib.sha256()
-        for file in sorted(self.folder.iterdir()):
-            if file.suffix in {".safetensors", ".bin", ".json", ".txt", ".model"}:
-                digest.update(file.name.encode())
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
-        return digest.hexdigest()[:20]
+        return _content(self.folder)
 
     def at(self, layer: int) -> "Trunk":
         """The same model, read after another block."""
@@ -100,14 +94,165 @@ class _Reached(Exception):
     """Ends a forward pass once the wanted block's input is there."""
 
 
+@dataclass(frozen=True)
+class LanguageModel:
+    """A frozen causal language model in its parts: blocks can be cut off, or trained alone.
+
+    Any decoder of rotary positions and plain blocks (Llama, Mistral, Qwen, SmolLM).
+
+    Attributes:
+        name: as it was asked for.
+        folder: its local files.
+        depth: how many of its blocks are there to be used, from below.
+        device: "cpu", "cuda", "cuda:1", "mps".
+    """
+
+    name: str
+    folder: Path
+    depth: int
+    device: str
+
+    @cached_property
+    def tokenizer(self):
+        from transformers import AutoTokenizer
+
+        _hush()
+        return AutoTokenizer.from_pretrained(self.folder)
+
+    @cached_property
+    def model(self):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        _hush()
+        loaded = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32)
+        inner = getattr(loaded, "model", None)
+        parts = ("embed_tokens", "layers", "norm", "rotary_emb")
+        if not all(hasattr(inner, part) for part in parts) or not hasattr(loaded, "lm_head"):
+            raise W2SError(
+                f"{type(loaded).__name__} is not built as blocks with rotary positions",
+                where=self.name,
+                mend='fine-tune it as a whole, or with LoRA: size="full"',
+            )
+        return loaded.to(self.device).eval().requires_grad_(False)
+
+    @property
+    def embed(self):
+        return self.model.model.embed_tokens
+
+    @property
+    def blocks(self):
+        return self.model.model.layers
+
+    @property
+    def norm(self):
+        return self.model.model.norm
+
+    @property
+    def rotary(self):
+        return self.model.model.rotary_emb
+
+    @property
+    def head(self):
+        """States (..., dim) to logits (..., vocabulary)."""
+        return self.model.lm_head
+
+    @property
+    def head_size(self) -> int:
+        """Numbers in one key of one attention head."""
+        config = self.model.config
+        size = getattr(config, "head_dim", None)
+        return size or config.hidden_size // config.num_attention_heads
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of weights and tokenizer files: another content is another key."""
+        return _content(self.folder)
+
+    @cached_property
+    def frame(self) -> tuple[str, str]:
+        """What stands before and after a user's words in this model's chat format.
+
+        Without a system turn: it says nothing of the task and would be a fifth of a short prompt.
+        """
+        if "<|im_start|>" in self.tokenizer.get_vocab():  # ChatML
+            return "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
+        if not self.tokenizer.chat_template:
+            return "", "\n"
+        turn = [{"role": "user", "content": "\0"}]
+        shown = self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        before, _, after = shown.partition("\0")
+        return before, after
+
+    @cached_property
+    def end(self) -> int:
+        """The token that ends the model's turn."""
+        vocabulary = self.tokenizer.get_vocab()
+        ids = [vocabulary.get("<|im_end|>"), self.tokenizer.eos_token_id]
+        return next(i for i in [*ids, self.model.config.eos_token_id] if i is not None)
+
+    def flops_per_token(self, *, head: bool = True) -> float:
+        """Multiply-adds counted twice, blocks up to `depth` and head; attention left out."""
+        sizes = [p.numel() for block in self.blocks[: self.depth] for p in block.parameters()]
+        return 2.0 * (sum(sizes) + head * self.head.weight.numel())
+
+
+def _content(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in {".safetensors", ".bin", ".json", ".txt", ".model"}:
+            digest.update(file.name.encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:20]
+
+
+def language_model(name: str, *, device: str = "auto") -> LanguageModel:
+    """The frozen language model of that name; "smollm2:24" uses its first 24 blocks only.
+
+    Raises:
+        W2SError: no such model, or a block that it does not have.
+    """
+    folder, depth, block = _found(name)
+    asked = depth if block is None else block
+    if not asked:
+        raise W2SError("no block 0 to write with", where=name, mend=f"give 1 to {depth}")
+    whole = _language_model(
+        name.partition(":")[0], folder, depth, pick_device(device), _stamp(folder)
+    )
+    if asked == depth:
+        return whole
+    cut = replace(whole, name=name, depth=asked)
+    # the weights, the tokenizer and their hash are those of the whole model
+    vars(cut).update(
+        {k: vars(whole)[k] for k in ("tokenizer", "model", "key") if getattr(whole, k)}
+    )
+    return cut
+
+
+@lru_cache(maxsize=2)  # one half a gigabyte each
+def _language_model(name, folder, depth, device, stamp):
+    return LanguageModel(name, folder, depth, device)
+
+
 def trunk(name: str, *, device: str = "auto") -> Trunk:
     """The frozen model of that name.
 
     Raises:
         W2SError: no such model, or a block that it does not have.
     """
+    folder, depth, layer = _found(name)
+    if layer is None:
+        layer = LADDER.get(name, (None, None))[1]
+    if layer is None:
+        layer = round(depth * 2 / 3)
+    return _trunk(name, folder, layer, pick_device(device), _stamp(folder))
+
+
+def _found(name: str) -> tuple[Path, int, int | None]:
+    """The folder of a model, how many blocks it has, and the block that its name asks for."""
     base, _, block = name.partition(":") if Path(name).drive == "" else (name, "", "")
-    asset, layer = LADDER.get(base, (base, None))
+    asset, _ = LADDER.get(base, (base, None))
     if base not in LADDER and not ("/" in base or Path(base).exists()):
         raise W2SError(
             "no such model",
@@ -116,15 +261,9 @@ def trunk(name: str, *, device: str = "auto") -> Trunk:
         )
     folder = _converted_smollm2() if asset == "smollm2" else locate(asset)
     depth = _depth(folder)
-    if block:
-        if not block.isdecimal() or int(block) > depth:
-            raise W2SError(
-                f"no block {block!r}", where=name, mend=f"give a number from 0 to {depth}"
-            )
-        layer = int(block)
-    elif layer is None:
-        layer = round(depth * 2 / 3)
-    return _trunk(name, folder, layer, pick_device(device), _stamp(folder))
+    if block and (not block.isdecimal() or int(block) > depth):
+        raise W2SError(f"no block {block!r}", where=name, mend=f"give a number from 0 to {depth}")
+    return folder, depth, int(block) if block else None
 
 
 @lru_cache(maxsize=4)  # a notebook asks for the same model in every cell

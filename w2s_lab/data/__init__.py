@@ -23,16 +23,19 @@ class Task:
 
     Attributes:
         inputs: the texts, length `items`.
-        gold: the true class of each item, int array of shape (items,).
+        gold: the true class of each item, int array of shape (items,); or the true answer in
+            words, object array of that shape.
         groups: which family each item belongs to, shape (items,); no group crosses a split.
         ids: a stable name per item, shape (items,).
         splits: indices into the items for `supervise`, `transfer`, `validation` and `test`.
             Gold of `transfer` and `validation` is for the ceiling and for reports only.
-        classes: class names, in the order of the integers in `gold`.
-        metric: the score's name in `w2s_lab.metrics.SCORES`.
+        classes: class names, in the order of the integers in `gold`; none where the answer is a
+            text.
+        metric: the score's name in `w2s_lab.metrics.SCORES`, or in `w2s_lab.text_metrics.SCORES`.
         labels: how many gold labels of `supervise` a weak supervisor gets, by default.
         descriptions: each class in words, for a model that has seen no label; without them the
             class names must do.
+        questions: what is asked of each input, length `items`, where the answer is a text.
         kinds: what sort of item each is (for diagnostics), shape (items,), or empty.
         provenance: where the data came from and what was done to it.
     """
@@ -44,12 +47,18 @@ class Task:
     groups: np.ndarray
     ids: np.ndarray
     splits: Mapping[str, np.ndarray]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
     metric: str = "balanced_accuracy"
     labels: int = 50
     descriptions: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
     kinds: np.ndarray = field(default_factory=lambda: np.array([], str))
     provenance: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def in_text(self) -> bool:
+        """Whether an answer is a text instead of a class."""
+        return not self.classes
 
     def resplit(self, seed: int) -> "Task":
         """The same items with the groups dealt anew; checked for leaks like the first deal."""
@@ -57,13 +66,23 @@ class Task:
 
         scored = np.sort(np.concatenate(list(self.splits.values())))
         shares = {name: len(index) / len(scored) for name, index in self.splits.items()}
-        dealt = deal_groups(self.groups[scored], self.gold[scored], shares, seed=seed)
+        balanced = self.kinds if self.in_text else self.gold
+        dealt = deal_groups(self.groups[scored], balanced[scored], shares, seed=seed)
         splits = {name: scored[index] for name, index in dealt.items()}
         check_no_leak([self.inputs[i] for i in scored], self.groups[scored], dealt)
         return replace(self, splits=splits)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Items of each class in each split."""
+        """Items of each class in each split; of each kind where the answer is a text."""
+        if self.in_text:
+            found = {
+                split: np.unique(self.kinds[i], return_counts=True)
+                for split, i in self.splits.items()
+            }
+            return {
+                s: dict(zip(kinds.tolist(), n.tolist(), strict=True))
+                for s, (kinds, n) in found.items()
+            }
         return {
             split: {c: int((self.gold[index] == i).sum()) for i, c in enumerate(self.classes)}
             for split, index in self.splits.items()
@@ -95,7 +114,7 @@ def load_task(name: str, *, size: str | None = None, **options) -> Task:
     Raises:
         W2SError: unknown name, or data that cannot be used; the message says how to mend it.
     """
-    from w2s_lab.data import custom, indemnity  # noqa: F401  (they register themselves)
+    from w2s_lab.data import code, custom, indemnity, papers  # noqa: F401  (they register themselves)
 
     size, name = default_size(size), str(name)
     if name in TASKS:

@@ -1,0 +1,407 @@
+"""Prompts that are read once; from them, batched decoding and the likelihood of given texts.
+
+It does not train (`finetune` does). A prompt is a document and a question about it. What the
+untouched model makes of a prompt, its keys and values in every block, is computed once and kept:
+every writer, score and student after that pays for the written tokens only.
+"""
+
+import copy
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from w2s_lab.assets import atomic_folder, cache_dir
+from w2s_lab.errors import W2SError
+from w2s_lab.features import batches_of_like_length
+from w2s_lab.models import LanguageModel
+from w2s_lab.progress import bar
+
+DOCUMENT = 2400  # characters; longer inputs are cut before any model sees them, for all alike
+ANSWER = 400  # characters, the same for what is to be written
+READ_TOKENS = 2048  # of one batch while prompts are read: its keys and values take 100 MB
+WRITE_ROWS = 96  # texts written side by side
+SCORE_TOKENS = 512  # of one batch while texts are scored: logits over the vocabulary take 100 MB
+FORMAT = "1"  # raise it when what is stored changes
+
+Past = dict[int, tuple[Tensor, Tensor]]  # block → keys and values (batch, heads, tokens, size)
+
+
+def cut(text: str, characters: int) -> str:
+    """The text, or its beginning up to the last space within so many characters."""
+    if len(text) <= characters:
+        return text
+    head, space, _ = text[: characters + 1].rpartition(" ")
+    return head if space else text[:characters]
+
+
+class Prompts:
+    """Documents with questions, read by a frozen language model; the reading is kept in the cache.
+
+    A document with several questions is read once. Keys and values are stored in half precision.
+
+    Attributes:
+        lm: the model.
+        ids: token ids of each prompt, document and question, length `items`.
+    """
+
+    def __init__(self, lm: LanguageModel, documents: Sequence[str], questions: Sequence[str]):
+        self.lm = lm
+        before, after = lm.frame
+        heads = [before + cut(text, DOCUMENT) + "\n\n" for text in documents]
+        tails = [text + after for text in questions]
+        tokenize = lm.tokenizer
+        self._first = [
+            tuple(tokenize(text, add_special_tokens=False)["input_ids"]) for text in heads
+        ]
+        self._rest = [
+            tuple(tokenize(text, add_special_tokens=False)["input_ids"]) for text in tails
+        ]
+        self.ids = [a + b for a, b in zip(self._first, self._rest, strict=True)]
+        # the last token is not stored: it is the first that a writer takes in
+        self.lengths = np.array([len(ids) - 1 for ids in self.ids])
+
+    @cached_property
+    def _places(self) -> tuple[dict, list[range], list[range]]:
+        """Where each document's and each question's tokens lie in the store."""
+        documents: dict[tuple, range] = {}
+        end = 0
+        for ids in self._first:
+            if ids not in documents:
+                documents[ids] = range(end, end := end + len(ids))
+        rest = []
+        for ids in self._rest:
+            rest.append(range(end, end := end + len(ids) - 1))
+        return documents, [documents[ids] for ids in self._first], rest
+
+    @cached_property
+    def _store(self) -> np.ndarray:
+        """Keys and values, float16, shape (blocks, 2, tokens, heads, size), mapped from disk."""
+        content = hashlib.sha256(repr((self._first, self._rest)).encode()).hexdigest()[:20]
+        home = cache_dir() / "prompts" / f"{self.lm.key}-{self.lm.depth}-{FORMAT}" / content
+        folder = atomic_folder(home, self._read)
+        return np.load(folder / "past.npy", mmap_mode="r")
+
+    @cached_property
+    def seconds_per_token(self) -> float:
+        """What the reading took when it was done, per token of the prompts."""
+        file = Path(str(self._store.filename)).with_name("seconds.json")
+        return json.loads(file.read_text()) / float(self.lengths.sum())
+
+    @torch.inference_mode()
+    def _read(self, folder: Path) -> None:
+        started = time.perf_counter()
+        documents, firsts, rests = self._places
+        tokens = max(places.stop for places in [*firsts, *rests])
+        config = self.lm.model.config
+        shape = (self.lm.depth, 2, tokens, config.num_key_value_heads, self.lm.head_size)
+        store = np.lib.format.open_memmap(folder / "past.npy", "w+", np.float16, shape)
+        rest = [(self._rest[i][:-1], firsts[i], rests[i]) for i in range(len(self.ids))]
+        parts = [(ids, range(0), places) for ids, places in documents.items()]
+        with bar(total=len(parts) + len(rest), desc=f"{self.lm.name} reads", unit="text") as seen:
+            for stage in (parts, [part for part in rest if len(part[0])]):
+                lengths = np.array([len(ids) + len(before) for ids, before, _ in stage])
+                for batch in batches_of_like_length(lengths, READ_TOKENS) if stage else []:
+                    self._read_batch(store, [stage[i] for i in batch])
+                    seen.update(len(batch))
+        store.flush()
+        (folder / "seconds.json").write_text(json.dumps(time.perf_counter() - started))
+
+    def _read_batch(self, store, parts) -> None:
+        """Reads token ids, each after what is stored of the text before them."""
+        ids = _padded([torch.tensor(ids) for ids, _, _ in parts])
+        past, known = _gathered(store, [before for _, before, _ in parts], 0, self.lm.depth)
+        past = Grown(past)
+        positions = known.sum(1, keepdim=True) + torch.arange(ids.shape[1])
+        hidden = self.lm.embed(ids.to(self.lm.device))
+        _run(self.lm, self.lm.blocks, hidden, positions, _mask(known, ids.shape[1]), past)
+        for block, (keys, values) in past.new.items():
+            for row, (part, _, places) in enumerate(parts):
+                for which, new in enumerate((keys, values)):
+                    new = new[row, :, : len(part)].transpose(0, 1)
+                    store[block, which, places.start : places.stop] = new.half().cpu().numpy()
+
+    def past(self, rows: Sequence[int], first: int, last: int) -> tuple[Past, Tensor]:
+        """Keys and values of the prompts in blocks `first` to `last`, and which of them are real.
+
+        Returns:
+            by block two tensors (batch, heads, tokens, size), filled from the right, and a bool
+            tensor (batch, tokens), False where a shorter prompt has none.
+        """
+        _, firsts, rests = self._places
+        places = [(*firsts[i], *rests[i]) for i in rows]
+        found, known = _gathered(self._store, places, first, last)
+        return {
+            k: (a.to(self.lm.device), b.to(self.lm.device)) for k, (a, b) in found.items()
+        }, known
+
+    def tell(self, rows: Sequence[int], texts: Sequence[str], first: int) -> "Told":
+        """Texts to be scored or learned as answers to the prompts `rows`: see `Told`."""
+        end = [self.lm.end]
+        ids = [
+            (*self.lm.tokenizer(cut(text, ANSWER), add_special_tokens=False)["input_ids"], *end)
+            for text in texts
+        ]
+        return Told(self, tuple(int(i) for i in rows), ids, first)
+
+
+@dataclass
+class Told:
+    """Answers to some prompts, as token ids that end the turn, and the frozen states below them.
+
+    Attributes:
+        rows: the prompt of each answer.
+        targets: token ids of each answer.
+        first: block from which on a writer works; the states are what the blocks below it make of
+            the tokens that predict the targets, half precision, one (tokens, dim) per answer.
+    """
+
+    prompts: Prompts
+    rows: tuple[int, ...]
+    targets: list[tuple[int, ...]]
+    first: int
+    states: list[Tensor] = field(init=False, repr=False)
+
+    def __post_init__(self):
+        self.lengths = np.array([len(ids) for ids in self.targets])
+        self.states = [torch.empty(0)] * len(self.rows)
+        with torch.inference_mode():
+            for batch in batches_of_like_length(self.lengths, SCORE_TOKENS):
+                self._pass(batch)
+
+    def _pass(self, batch) -> None:
+        lm = self.prompts.lm
+        # the prompt's last token predicts the first target, each target the next
+        said = [
+            torch.tensor([self.prompts.ids[self.rows[i]][-1], *self.targets[i][:-1]]) for i in batch
+        ]
+        hidden = lm.embed(_padded(said).to(lm.device))
+        if self.first:
+            past, known = self.prompts.past([self.rows[i] for i in batch], 0, self.first)
+            positions = known.sum(1, keepdim=True) + torch.arange(hidden.shape[1])
+            mask = _mask(known, hidden.shape[1])
+            hidden = _run(lm, lm.blocks[: self.first], hidden, positions, mask, Grown(past))
+        for row, i in enumerate(batch):
+            self.states[i] = hidden[row, : self.lengths[i]].half().cpu()
+
+    def part(self, which: Sequence[int]) -> "Told":
+        """Some of the answers, with their states."""
+        some = object.__new__(Told)
+        some.prompts, some.first = self.prompts, self.first
+        some.rows = tuple(self.rows[i] for i in which)
+        some.targets = [self.targets[i] for i in which]
+        some.states = [self.states[i] for i in which]
+        some.lengths = self.lengths[list(which)]
+        return some
+
+    def __add__(self, other: "Told") -> "Told":
+        both = object.__new__(Told)
+        both.prompts, both.first = self.prompts, self.first
+        both.rows, both.targets = self.rows + other.rows, self.targets + other.targets
+        both.states = self.states + other.states
+        both.lengths = np.concatenate([self.lengths, other.lengths])
+        return both
+
+
+class Top(nn.Module):
+    """Blocks `first` to `last` of a language model and its final norm: what is trained.
+
+    The prompt is read by the untouched model; these blocks, trained or not, take in the written
+    tokens and look back at that reading. Blocks above `last` are left out: a cut model.
+    """
+
+    def __init__(self, lm: LanguageModel, first: int, last: int):
+        super().__init__()
+        if not 0 <= first < last <= lm.depth:
+            raise W2SError(
+                f"no blocks {first} to {last}", where=lm.name, mend=f"stay within 0 to {lm.depth}"
+            )
+        self.lm_ = [lm]  # in a list, so that its weights do not count as this module's
+        self.first, self.last = first, last
+        self.blocks = copy.deepcopy(lm.blocks[first:last]).requires_grad_()
+        self.norm = copy.deepcopy(lm.norm).requires_grad_()
+
+    @property
+    def lm(self) -> LanguageModel:
+        return self.lm_[0]
+
+    def forward(self, told: Told, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Logits of all targets of a batch, one answer after another, and the targets.
+
+        Returns:
+            tensors of shape (targets, vocabulary) and (targets,).
+        """
+        hidden = _padded([told.states[i].float() for i in batch]).to(self.lm.device)
+        past, known = told.prompts.past([told.rows[i] for i in batch], self.first, self.last)
+        positions = known.sum(1, keepdim=True) + torch.arange(hidden.shape[1])
+        mask = _mask(known, hidden.shape[1])
+        hidden = self.norm(_run(self.lm, self.blocks, hidden, positions, mask, Grown(past)))
+        real = torch.arange(hidden.shape[1]) < torch.tensor(told.lengths[list(batch)])[:, None]
+        targets = torch.tensor([t for i in batch for t in told.targets[i]])
+        return self.lm.head(hidden[real.to(hidden.device)]), targets.to(hidden.device)
+
+    def towards(self, share: float) -> "Top":
+        """A copy that has gone only this share of the way from the untouched weights, 0 to 1.
+
+        Interpolated weights: Wortsman et al. 2022, section 2.
+        """
+        mixed = Top(self.lm, self.first, self.last)
+        with torch.no_grad():
+            for ours, theirs in zip(mixed.parameters(), self.parameters(), strict=True):
+                ours.lerp_(theirs, share)
+        return mixed.requires_grad_(False)
+
+
+@torch.inference_mode()
+def log_likelihood(top: Top, told: Told) -> list[np.ndarray]:
+    """Log-probability of every target token, natural log, one array (tokens,) per answer."""
+    found: list[np.ndarray] = [np.empty(0)] * len(told.rows)
+    for batch in batches_of_like_length(told.lengths, SCORE_TOKENS):
+        logits, targets = top(told, batch)
+        each = -nn.functional.cross_entropy(logits, targets, reduction="none").cpu().numpy()
+        ends = np.cumsum(told.lengths[batch])[:-1]
+        for i, values in zip(batch, np.split(each.astype(float), ends), strict=True):
+            found[i] = values
+    return found
+
+
+@torch.inference_mode()
+def write(
+    top: Top, prompts: Prompts, rows: Sequence[int], *, limit: int, desc: str = ""
+) -> list[str]:
+    """Greedy answers to the prompts `rows`: the likeliest token each time, until the turn ends.
+
+    Texts of like prompt length are written side by side; one that has ended leaves the batch, so
+    nobody waits for the longest. The same text comes out alone and in company, up to ties that
+    rounding decides.
+
+    Args:
+        top: the trained blocks; those below them are the untouched model's.
+        limit: tokens after which a text that has not ended is cut off.
+
+    Returns:
+        the texts; an empty one where the model ended the turn at once.
+    """
+    lm, rows = top.lm, list(rows)
+    blocks = [*lm.blocks[: top.first], *top.blocks]
+    said: list[list[int]] = [[] for _ in rows]
+    order = np.argsort(-prompts.lengths[rows], kind="stable")
+    with bar(total=len(rows), desc=desc or f"{lm.name} writes", unit="text") as seen:
+        for start in range(0, len(order), WRITE_ROWS):
+            alive = order[start : start + WRITE_ROWS]
+            past, known = prompts.past([rows[i] for i in alive], 0, top.last)
+            kept = Room(past, limit)
+            del past
+            place = known.sum(1, keepdim=True)
+            token = torch.tensor([prompts.ids[rows[i]][-1] for i in alive])
+            for step in range(limit):
+                hidden = lm.embed(token[:, None].to(lm.device))
+                known = torch.cat([known, known.new_ones(len(known), 1)], 1)
+                mask = known[:, None, None].to(lm.device)
+                hidden = _run(lm, blocks, hidden, place + step, mask, kept)
+                token = lm.head(top.norm(hidden)[:, 0]).argmax(-1).cpu()
+                for i, t in zip(alive, token.tolist(), strict=True):
+                    said[i].append(t)
+                goes_on = torch.nonzero(token != lm.end)[:, 0]
+                seen.update(len(token) - len(goes_on))
+                if not len(goes_on):
+                    break
+                kept.advance(goes_on)
+                alive, token = alive[goes_on.numpy()], token[goes_on]
+                known, place = known[goes_on], place[goes_on]
+    ended = [ids[: ids.index(lm.end)] if lm.end in ids else ids for ids in said]
+    return [lm.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in ended]
+
+
+class Grown:
+    """Keys and values of prompts, to which a forward pass appends its own; gradients flow.
+
+    `Room` does the same in place, for decoding. A block calls `update` as it would a cache of
+    transformers.
+    """
+
+    def __init__(self, past: Past):
+        self.past, self.new = past, {}
+
+    def update(self, keys: Tensor, values: Tensor, block: int, *_, **__) -> tuple[Tensor, Tensor]:
+        self.new[block] = keys, values
+        if block not in self.past:
+            return keys, values
+        before = self.past[block]
+        return torch.cat([before[0], keys], 2), torch.cat([before[1], values], 2)
+
+
+class Room:
+    """Keys and values of prompts with room for the tokens to come: nothing is copied per step."""
+
+    def __init__(self, past: Past, room: int):
+        self.used = next(iter(past.values()))[0].shape[2]
+        self.held = {}
+        for block, (keys, values) in past.items():
+            *batch, tokens, size = keys.shape
+            held = keys.new_empty(2, *batch, tokens + room, size)
+            held[0, :, :, :tokens], held[1, :, :, :tokens] = keys, values
+            self.held[block] = held
+
+    def update(self, keys: Tensor, values: Tensor, block: int, *_, **__) -> tuple[Tensor, Tensor]:
+        held, end = self.held[block], self.used + keys.shape[2]
+        held[0, :, :, self.used : end], held[1, :, :, self.used : end] = keys, values
+        return held[0, :, :, :end], held[1, :, :, :end]
+
+    def advance(self, rows: Tensor) -> None:
+        """One token on, for these rows; the memory of ended rows is given up now and then."""
+        self.used += 1
+        if len(rows) < next(iter(self.held.values())).shape[1]:
+            for block, held in self.held.items():
+                self.held[block] = held[:, rows]
+
+
+def _run(
+    lm: LanguageModel, blocks, hidden: Tensor, positions: Tensor, mask: Tensor, past
+) -> Tensor:
+    positions, mask = positions.to(hidden.device), mask.to(hidden.device)
+    turned = lm.rotary(hidden, positions)
+    for block in blocks:
+        hidden = block(
+            hidden,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=past,
+            position_embeddings=turned,
+        )
+    return hidden
+
+
+def _mask(known: Tensor, tokens: int) -> Tensor:
+    """Who sees whom, bool (batch, 1, tokens, past + tokens): the prompt, and what came before."""
+    causal = torch.ones(tokens, tokens, dtype=torch.bool).tril()
+    sees = known[:, None, :].expand(-1, tokens, -1)
+    return torch.cat([sees, causal.expand(len(known), -1, -1)], 2)[:, None]
+
+
+def _gathered(store, places: Sequence[Sequence[int]], first: int, last: int) -> tuple[Past, Tensor]:
+    """Stored keys and values at the `places` of each row, shorter rows filled from the right."""
+    width = max(len(row) for row in places)
+    index = np.zeros((len(places), width), np.int64)
+    known = torch.zeros(len(places), width, dtype=torch.bool)
+    for i, row in enumerate(places):
+        index[i, width - len(row) :] = row
+        known[i, width - len(row) :] = True
+    if not width:
+        return {}, known
+    past = {}
+    for block in range(first, last):
+        pair = (torch.from_numpy(store[block, which][index]) for which in (0, 1))
+        past[block] = tuple(part.float().transpose(1, 2) for part in pair)
+    return past, known
+
+
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    return nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
