@@ -392,7 +392,7 @@ def test_a_student_that_writes_one_text_for_all_imitates_no_more_than_by_chance(
 
 
 def test_function_words_and_single_letters_are_no_errors_but_numbers_are():
-    found = reproduced(["x", "y"], ["These would have x's 7", ""], ["a", "b"], ["a", "b"])
+    found = reproduced(["x", "y"], ["These would, because of x's 7", ""], ["a", "b"], ["a", "b"])
     assert found.errors.tolist() == [1, 0]
     assert math.isnan(reproduced(["x"], ["the"], ["a"], ["b"]).share)
 

@@ -93,15 +93,16 @@ def _parser() -> argparse.ArgumentParser:
 
     run = add("run", _run, "one experiment: a table, and files where you ask for them")
     run.add_argument("task", metavar="TASK", help="a name, a csv, jsonl or parquet file, a Hub id")
-    run.add_argument("--weak", default="static", metavar="MODEL", help="default: %(default)s")
-    run.add_argument("--strong", default="minilm", metavar="MODEL", help="default: %(default)s")
+    by_task = "default: {}; for texts {}"
+    run.add_argument("--weak", metavar="MODEL", help=by_task.format("static", "smollm2:24"))
+    run.add_argument("--strong", metavar="MODEL", help=by_task.format("minilm", "smollm2"))
     run.add_argument(
         "--method",
         action="append",
         metavar="NAMES",
         help="one, or several with commas, or given again; default: all",
     )
-    run.add_argument("--seeds", type=_at_least(1), default=5, metavar="N", help="default: 5")
+    run.add_argument("--seeds", type=_at_least(1), metavar="N", help=by_task.format(5, 3))
     run.add_argument("--size", metavar="SIZE", help="smoke, lab or full; default: W2S_SIZE or lab")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda or mps; default: auto")
     run.add_argument("--labels", type=_at_least(1), metavar="N", help="gold labels for the weak")
@@ -127,6 +128,7 @@ def _list(_: argparse.Namespace) -> int:
     from w2s_lab.assets import ASSETS
     from w2s_lab.methods import METHODS
     from w2s_lab.models import LADDER
+    from w2s_lab.text_methods import TEXT_METHODS
 
     rungs = {
         name: f"{ASSETS[asset].holds}, read after block {block}"
@@ -137,6 +139,10 @@ def _list(_: argparse.Namespace) -> int:
         | {"FILE": "your own csv, jsonl or parquet; or owner/name on the Hugging Face Hub"},
         "models": rungs | {"FOLDER": "a transformer of your own; or owner/name on the Hub"},
         "methods": {name: _about(method.teach) for name, method in METHODS.items()},
+        "methods where the answer is a text": {
+            name: _about(method.choose).rstrip(".") + _traits(method) + "."
+            for name, method in TEXT_METHODS.items()
+        },
     }
     width = max(len(name) for names in sections.values() for name in names)
     for section, names in sections.items():
@@ -150,6 +156,17 @@ def _tasks() -> dict[str, Callable]:
     from w2s_lab.data import TASKS, code, custom, indemnity, papers  # noqa: F401  (tasks register themselves)
 
     return TASKS
+
+
+def _traits(method) -> str:
+    """What a text method does besides choosing texts, in words."""
+    told = {
+        "gold": "with the weak model's few gold pairs",
+        "temperature": "and the weak model's doubts between tokens",
+        "stops_early": "up to the epoch that fits weak validation texts best",
+        "shrinks": "and go only part of the way from the untouched model",
+    }
+    return "".join(f", {words}" for trait, words in told.items() if getattr(method, trait))
 
 
 def _about(function: Callable) -> str:

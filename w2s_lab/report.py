@@ -84,17 +84,21 @@ def _summary(result: "Result") -> Summary:
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """Rows of text under `HEADER`, in groups: baselines, weak model, methods, ceiling.
+    """Rows of text under a header, in groups: baselines, weak model, methods, ceiling.
 
     Attributes:
         title: what was run, on how many items.
-        groups: rows, each a tuple as long as `HEADER`; a rule is drawn between two groups.
+        groups: rows, each a tuple as long as `header`; a rule is drawn between two groups.
         notes: what the numbers say, a sentence each; a warning starts with "Warning: ".
+        header: names of the columns.
+        left: how many columns, from the first on, hold words and keep to the left.
     """
 
     title: str
     groups: tuple[tuple[tuple[str, ...], ...], ...]
     notes: tuple[str, ...]
+    header: tuple[str, ...] = HEADER
+    left: int = 3
 
     @property
     def rows(self) -> tuple[tuple[str, ...], ...]:
@@ -102,15 +106,17 @@ class Table:
         return tuple(row for group in self.groups for row in group)
 
     def __str__(self) -> str:
-        columns = zip(HEADER, *self.rows, strict=True)
+        columns = zip(self.header, *self.rows, strict=True)
         widths = [max(len(text) for text in column) for column in columns]
 
         def line(row: tuple[str, ...]) -> str:
             pairs = zip(row, widths, strict=True)
-            return "  ".join(f"{t:{w}}" if k < 3 else f"{t:>{w}}" for k, (t, w) in enumerate(pairs))
+            return "  ".join(
+                f"{t:{w}}" if k < self.left else f"{t:>{w}}" for k, (t, w) in enumerate(pairs)
+            )
 
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        lines = [*textwrap.wrap(self.title, WIDTH), "", line(HEADER)]
+        lines = [*textwrap.wrap(self.title, WIDTH), "", line(self.header)]
         for group in self.groups:
             lines += [rule, *map(line, group)]
         told = [part for note in self.notes for part in textwrap.wrap(note, WIDTH)]
@@ -119,7 +125,7 @@ class Table:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in HEADER[1:])
+        head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in self.header[1:])
         bodies = ""
         for group in self.groups:
             rows = ""
@@ -153,8 +159,8 @@ def table(result: "Result") -> Table:
 
     title = (
         f"{result.task} (size {result.size}): {result.metric.replace('_', ' ')} on "
-        f"{len(result.gold):,} test items, {_count(result.seeds, 'seed')}; weak = {result.weak} "
-        f"with {_count(result.labels, 'gold label')}, student and ceiling = {result.strong}"
+        f"{len(result.gold):,} test items, {counted(result.seeds, 'seed')}; weak = {result.weak} "
+        f"with {counted(result.labels, 'gold label')}, student and ceiling = {result.strong}"
     )
     groups = (
         tuple(row(name) for name in result.baselines),
@@ -193,7 +199,7 @@ def _notes(result: "Result", told: Summary) -> list[str]:
         )
     notes += [f"Warning: {text}" for text in _warnings(result, told)]
     weak, strong = (
-        f"{_short(cost['seconds'])} s ({_short(cost['flops'] / 1e9)} GFLOP)"
+        f"{short(cost['seconds'])} s ({short(cost['flops'] / 1e9)} GFLOP)"
         for cost in (result.cost["weak"], result.cost["strong"])
     )
     notes.append(f"1,000 labels cost {weak} with the weak model, {strong} with the strong one.")
@@ -201,7 +207,7 @@ def _notes(result: "Result", told: Summary) -> list[str]:
 
 
 def _warnings(result: "Result", told: Summary) -> list[str]:
-    same = f"the same {_count(result.labels, 'gold label')}"
+    same = f"the same {counted(result.labels, 'gold label')}"
     in_words = {
         "majority": "Always answering the majority class",
         "bag of words": f"A bag of words on {same}",
@@ -226,11 +232,11 @@ def _warnings(result: "Result", told: Summary) -> list[str]:
     return warnings
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
     """Two significant digits, without an exponent where it can be helped."""
     return f"{float(f'{number:.2g}'):,g}"
 
@@ -252,7 +258,7 @@ def as_dict(result: "Result") -> dict[str, Any]:
         | {"pgr": told.pgr[name].as_dict(), "agreement": asdict(told.agreement[name])}
         for name in result.methods
     }
-    return _plain(
+    return plain(
         {
             "task": result.task,
             "size": result.size,
@@ -275,28 +281,28 @@ def as_dict(result: "Result") -> dict[str, Any]:
     )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value made of dicts, lists, strings, finite numbers, booleans and None only."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, set | frozenset):
         value = sorted(value, key=str)  # the order of a set differs from run to run
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def write_json(result: "Result", path: str | Path) -> None:
-    """Writes `as_dict(result)` to a file, whole or not at all.
+    """Writes `result.to_dict()` to a file, whole or not at all.
 
     Raises:
         W2SError: a path where no file can be written.
     """
-    content = json.dumps(as_dict(result), indent=2, allow_nan=False)
+    content = json.dumps(result.to_dict(), indent=2, allow_nan=False)
     write_whole(path, f"{content}\n".encode())
 
 

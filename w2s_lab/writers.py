@@ -30,7 +30,7 @@ class Blocks:
         self.lm = language_model(name.partition(":")[0], device=device) if ":" in name else lm
         self.first = max(0, self.depth - BLOCKS)
         self.prompts = _prompts(self.lm, tuple(documents), tuple(questions))
-        self.tell = lru_cache(maxsize=32)(self._tell)  # a run asks for few texts, and for these often
+        self.tell = lru_cache(maxsize=32)(self._tell)  # few texts, asked for often
 
     def _tell(self, rows: tuple[int, ...], texts: tuple[str, ...]):
         return self.prompts.tell(rows, texts, self.first)
