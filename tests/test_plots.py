@@ -163,7 +163,7 @@ def test_a_learners_own_pyplot_figure_is_closed_once_shown():
 
 
 def test_drawing_needs_no_pyplot():
-    code = "import sys, w2s_lab.plots as p; p._axes(3); print('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, w2s_lab.plots as p; p.axes(3); print('matplotlib.pyplot' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"
 

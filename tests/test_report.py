@@ -196,12 +196,12 @@ nested = st.recursive(
 
 @given(nested)
 def test_any_provenance_becomes_strict_json(value):
-    strict(json.dumps(report._plain(value), allow_nan=False))
+    strict(json.dumps(report.plain(value), allow_nan=False))
 
 
 def test_the_order_of_a_set_does_not_show():
     words = [f"word {k}" for k in range(20)]
-    assert report._plain({"x": set(words)}) == {"x": sorted(words)}
+    assert report.plain({"x": set(words)}) == {"x": sorted(words)}
 
 
 def test_each_quantity_is_resampled_once_for_table_json_and_figure(monkeypatch):

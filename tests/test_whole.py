@@ -360,6 +360,24 @@ def test_a_writer_seen_after_an_epoch_can_be_kept_and_used_while_training_goes_o
     assert same(seen[-1][1], plain) and not same(seen[0][1], seen[1][1])
 
 
+@pytest.mark.parametrize("how", ["lora", "whole"])
+def test_a_training_that_broke_off_leaves_all_writers_as_they_were(of, how):
+    here = of("llama", how)
+    first = here.taught(ROWS, TEXTS, epochs=2, seed=0)
+    score = here.score(first, ROWS, TEXTS)
+    endless = np.full(8, np.inf)
+    fails(lambda: here.taught(ROWS, TEXTS, epochs=1, seed=1, weights=endless), "sum inf")
+    np.testing.assert_array_equal(here.score(first, ROWS, TEXTS), score)
+
+    def interrupt(epoch, writer):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        here.taught(ROWS, TEXTS, epochs=2, seed=1, after_epoch=interrupt)
+    np.testing.assert_array_equal(here.score(first, ROWS, TEXTS), score)
+    assert same(here.taught(ROWS, TEXTS, epochs=2, seed=0), first)
+
+
 # A teacher's distributions
 
 

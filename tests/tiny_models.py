@@ -31,6 +31,41 @@ def save_model(folder: Path, kind: str = "bert", *, blocks: int = 3, seed: int =
     return folder
 
 
+def save_writer(
+    folder: Path,
+    kind: str = "llama",
+    *,
+    blocks: int = 4,
+    seed: int = 0,
+    words: tuple[str, ...] = WORDS,
+) -> Path:
+    """`folder` with a causal "llama" or "gpt2", its head included; [SEP] ends its turn.
+
+    Its weights are wide enough for every token read to show in what is written.
+    """
+    import torch
+    import transformers
+
+    name = {"gpt2": "GPT2", "llama": "Llama"}[kind]
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=len(SPECIAL) + len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_attention_heads=4,
+        num_key_value_heads=2,  # groups of queries share keys, as in all newer models
+        num_hidden_layers=blocks,
+        max_position_embeddings=1024,
+        initializer_range=0.3,
+        bos_token_id=2,
+        eos_token_id=3,
+    )
+    head = {"gpt2": "LMHeadModel", "llama": "ForCausalLM"}[kind]
+    torch.manual_seed(seed)
+    getattr(transformers, name + head)(config).save_pretrained(folder)
+    save_tokenizer(folder, framed=False, words=words)
+    return folder
+
+
 def save_tokenizer(folder: Path, *, framed: bool, words: tuple[str, ...] = WORDS) -> None:
     """One token a word; what is no word of `words` is [UNK]."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors

@@ -109,7 +109,8 @@ def fit(
         folder: where the state is kept after each epoch. A later call with the same arguments,
             model and data goes on from there to the same result.
         after_epoch: called with the number of epochs done and the model, in eval mode; True ends
-            the training (in every process alike). A resumed run calls it again for the last epoch that was kept.
+            the training (in every process alike). A resumed run calls it again for the last epoch
+            that was kept.
 
     Raises:
         W2SError: an argument out of range, nothing to train, a loss or gradient that is not finite,

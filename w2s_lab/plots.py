@@ -116,8 +116,8 @@ def gap(result: "Result", path: str | Path | None = None) -> Figure:
     told = summarize(result)
     baselines = sorted(result.baselines, key=lambda name: -told.scores[name].value)
     names = [*told.ranked, *baselines]
-    figure, ax = _axes(2.3 + 0.4 * len(names))
-    left, right = _limits([list(vars(told.scores[name]).values()) for name in result.probs])
+    figure, ax = axes(2.3 + 0.4 * len(names))
+    left, right = limits([list(vars(told.scores[name]).values()) for name in result.probs])
     ax.set_xlim(left, right)
 
     def span(score: Estimate) -> np.ndarray:
@@ -166,11 +166,11 @@ def gap(result: "Result", path: str | Path | None = None) -> Figure:
     words = [
         f"{title}. On test, {_metric(result)}:",
         f"weak {told.scores['weak']}, ceiling {told.scores['ceiling']}.",
-        _listed("Methods", [f"{n} {told.scores[n]}, PGR {told.pgr[n]}" for n in told.ranked]),
+        listed("Methods", [f"{n} {told.scores[n]}, PGR {told.pgr[n]}" for n in told.ranked]),
     ]
     if baselines:
-        words.append(_listed("Baselines", [f"{name} {told.scores[name]}" for name in baselines]))
-    figure = described(_titled(figure, title), " ".join(words))
+        words.append(listed("Baselines", [f"{name} {told.scores[name]}" for name in baselines]))
+    figure = described(titled(figure, title), " ".join(words))
     if path is not None:
         save(figure, path)
     return figure
@@ -203,14 +203,14 @@ def learning_curve(result: "Result", method: str = "naive") -> Figure:
     }
     if "ceiling" in result.curves:
         lines["ceiling, " + _metric(result)] = (result.curves["ceiling"][:, 1], GREEN, "D", "-.")
-    figure, ax = _axes(5)
+    figure, ax = axes(5)
     epochs = np.arange(1, len(score) + 1)
     for values, colour, marker, style in lines.values():
         ax.plot(epochs, values, color=colour, marker=marker, linestyle=style, linewidth=2)
-    _fit(ax, [values for values, *_ in lines.values()])
+    fit_y(ax, [values for values, *_ in lines.values()])
     ax.locator_params(axis="x", integer=True)
     ends = [(label, epochs[-1], v[-1], colour) for label, (v, colour, *_) in lines.items()]
-    _label_ends(ax, ends)
+    label_ends(ax, ends)
     ax.set_xlabel("epoch (one pass over the transfer items)", fontsize=TEXT)
     ax.set_ylabel("share, or score, on validation", fontsize=TEXT)
     peak = int(score.argmax())
@@ -221,7 +221,7 @@ def learning_curve(result: "Result", method: str = "naive") -> Figure:
         title = f"The {method} student does not fall back on gold while it learns the weak labels"
     told = [f"{label} from {v[0]:.2f} to {v[-1]:.2f}" for label, (v, *_) in lines.items()]
     words = f"{title}. Means over {result.seeds} seeds, in {len(score)} epochs: {'; '.join(told)}."
-    return described(_titled(figure, title), f"{words} Best on gold: {score[peak]:.2f}.")
+    return described(titled(figure, title), f"{words} Best on gold: {score[peak]:.2f}.")
 
 
 def errors(result: "Result", methods: Sequence[str] | None = None) -> Figure:
@@ -249,7 +249,7 @@ def errors(result: "Result", methods: Sequence[str] | None = None) -> Figure:
     }
     if max(parts["wrong in another way"][0], default=0) < 1e-9:  # two classes: no other way
         del parts["wrong in another way"]
-    figure, ax = _axes(2.6 + 0.42 * len(names))
+    figure, ax = axes(2.6 + 0.42 * len(names))
     rows, start = -np.arange(len(names)), np.zeros(len(names))
     for part, (shares, colour, hatch) in parts.items():
         look = {"color": colour, "hatch": hatch, "edgecolor": "white"}
@@ -279,7 +279,7 @@ def errors(result: "Result", methods: Sequence[str] | None = None) -> Figure:
         for name, a in zip(names, seen, strict=True)
     ]
     words = f"{title}. The weak model is wrong on {wrong:.1%} of the test items."
-    return described(_titled(figure, title), f"{words} {_listed('Of all test items', listed)}")
+    return described(titled(figure, title), f"{words} {listed('Of all test items', listed)}")
 
 
 def reliability(result: "Result", names: Sequence[str] | None = None) -> Figure:
@@ -292,7 +292,7 @@ def reliability(result: "Result", names: Sequence[str] | None = None) -> Figure:
         W2SError: a name that the result does not have.
     """
     names = list(dict.fromkeys(("weak", result.best, "ceiling") if names is None else names))
-    figure, ax = _axes(5.4)
+    figure, ax = axes(5.4)
     least = 1 / len(result.classes)
     ax.plot([least, 1], [least, 1], color=GREY, linewidth=1)
     ends, drawn, off = [], [], {}
@@ -310,8 +310,8 @@ def reliability(result: "Result", names: Sequence[str] | None = None) -> Figure:
         ends.append((f"{name}, ECE {ece:.2f}", sure[full][-1], right[full][-1], colour))
         drawn.append(right[full])
     ax.set_xlim(least - 0.02, 1.02)
-    _fit(ax, [*drawn, np.array([least, 1])])
-    _label_ends(ax, ends)
+    fit_y(ax, [*drawn, np.array([least, 1])])
+    label_ends(ax, ends)
     ax.set_xlabel("confidence (mean in each tenth; larger marks hold more items)", fontsize=TEXT)
     ax.set_ylabel("share that is right", fontsize=TEXT)
     worst = max(off, key=lambda name: off[name][0])
@@ -322,7 +322,7 @@ def reliability(result: "Result", names: Sequence[str] | None = None) -> Figure:
         f"{abs(bias):.2f} {'surer' if bias > 0 else 'less sure'} than right on average"
         for name, (ece, bias) in off.items()
     ]
-    return described(_titled(figure, title), f"{title}. {_listed('Reliability', listed)}")
+    return described(titled(figure, title), f"{title}. {listed('Reliability', listed)}")
 
 
 def dial(
@@ -350,9 +350,9 @@ def dial(
             raise W2SError(what, where=label, mend="give one for each")
     numbers = all(isinstance(value, int | float | np.number) for value in x)
     at = np.asarray(x, float) if numbers else np.arange(len(x))
-    figure, ax = _axes(5)
+    figure, ax = axes(5)
     values = {k: np.array([[e.low, e.value, e.high] for e in s]).T for k, s in series.items()}
-    _fit(ax, list(values.values()))
+    fit_y(ax, list(values.values()))
     floor, top = ax.get_ylim()
     ends = []
     for label, (colour, marker, style) in _looks(values).items():
@@ -367,17 +367,17 @@ def dial(
     if floor < 0 < top:
         ax.axhline(0, color=GREY, linewidth=1)
     ax.set_xticks(at, [f"{value:g}" if numbers else str(value) for value in x])
-    _label_ends(ax, ends)
+    label_ends(ax, ends)
     ax.set_xlabel(xlabel, fontsize=TEXT)
     ax.set_ylabel(f"{ylabel}, 95 % intervals", fontsize=TEXT)
     lines = [
         f"{label}: " + ", ".join(f"{e} at {v}" for e, v in zip(estimates, x, strict=True))
         for label, estimates in series.items()
     ]
-    return described(_titled(figure, title), f"{title}. {ylabel} by {xlabel}. {'; '.join(lines)}.")
+    return described(titled(figure, title), f"{title}. {ylabel} by {xlabel}. {'; '.join(lines)}.")
 
 
-def _axes(height: float) -> tuple[Figure, Any]:
+def axes(height: float) -> tuple[Figure, Any]:
     """A figure of our width with one empty, quiet pair of axes; `height` in inches."""
     figure = Drawing(figsize=(9, height), layout="constrained", facecolor="white")
     ax = figure.subplots()
@@ -386,7 +386,7 @@ def _axes(height: float) -> tuple[Figure, Any]:
     return figure, ax
 
 
-def _titled(figure: Figure, title: str) -> Figure:
+def titled(figure: Figure, title: str) -> Figure:
     lines = -(-len(title) // WIDEST)
     even = -(-len(title) // lines) + 6  # two lines about as long, rather than a word alone
     figure.suptitle(
@@ -411,16 +411,16 @@ def _metric(result: "Result") -> str:
     return result.metric.replace("_", " ")
 
 
-def _listed(what: str, parts: Sequence[str]) -> str:
+def listed(what: str, parts: Sequence[str]) -> str:
     return f"{what}: {'; '.join(parts)}."
 
 
-def _fit(ax: Any, values: Sequence[np.ndarray]) -> None:
+def fit_y(ax: Any, values: Sequence[np.ndarray]) -> None:
     """Sets the y-axis to hold what is finite among `values`."""
-    ax.set_ylim(_limits(values))
+    ax.set_ylim(limits(values))
 
 
-def _limits(values: Sequence) -> tuple[float, float]:
+def limits(values: Sequence) -> tuple[float, float]:
     """The least and the largest finite number, with a little air."""
     flat = np.concatenate([np.ravel(array) for array in values])
     flat = flat[np.isfinite(flat)]
@@ -429,7 +429,7 @@ def _limits(values: Sequence) -> tuple[float, float]:
     return low - air, high + air
 
 
-def _label_ends(ax: Any, ends: Sequence[tuple[str, float, float, str]]) -> None:
+def label_ends(ax: Any, ends: Sequence[tuple[str, float, float, str]]) -> None:
     """Names lines at their right ends; names that would overlap are moved apart, as little as can.
 
     Args:

@@ -20,7 +20,6 @@ METRICS = ("log_likelihood", "rouge_l", "chrf", "similarity")
 BASELINES = ("lead sentence", "strong zero-shot", "strong on gold labels")
 DEFAULT = ("naive", "early stopping", "likely", "agreed", "mixed", "shrink")
 SEEDS = 3  # a run of five would take ten minutes on two cores
-FEWEST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ def run_text(
     started: float,
 ) -> TextResult:
     """The part of `experiment.run` for a task whose answers are texts."""
-    from w2s_lab.text_protocol import MODELS, TextBench
+    from w2s_lab.text_protocol import MODELS, SHARES, TextBench, test_items
 
     default = MODELS[task.size]
     weak, strong, seeds = weak or default[0], strong or default[1], seeds or SEEDS
@@ -211,10 +210,8 @@ def run_text(
         if why := bench.possible(m):
             raise W2SError(f"{weak} {why}", where=m.name, mend="leave this method out")
     found = bench.everything(chosen)
-    numbers, test = dict(found["numbers"]), task.splits["test"]
+    numbers, test = dict(found["numbers"]), test_items(task)
     curves, chosen_shares = numbers.pop("curves", {}), numbers.pop("chosen", {})
-    from w2s_lab.text_protocol import SHARES
-
     dial = numbers.pop("dial", {}).get("likelihood", ())
     return TextResult(
         task=task.name,

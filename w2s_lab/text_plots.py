@@ -36,9 +36,9 @@ def gap(
     told = scored(result, metric)
     baselines = [n for n in result.baselines if n in told.score and n != ZERO_SHOT]
     names = [*told.ranked, *baselines]
-    figure, ax = plots._axes(2.6 + 0.42 * len(names))
+    figure, ax = plots.axes(2.6 + 0.42 * len(names))
     shown = [list(vars(told.score[n]).values()) for n in (*names, ZERO_SHOT, "ceiling")]
-    left, right = plots._limits(shown)
+    left, right = plots.limits(shown)
     ax.set_xlim(left, right)
     for name, side in ((ZERO_SHOT, "right"), ("ceiling", "left")):
         score, (colour, _) = told.score[name], FIXED[name]
@@ -86,10 +86,10 @@ def gap(
     ]
     words = (
         f"{title}. {TITLES[metric]}: untouched {told.score[ZERO_SHOT]}, ceiling "
-        f"{told.score['ceiling']}{weak}. {plots._listed('Methods', listed)} "
-        + plots._listed("Baselines", [f"{n} {told.score[n]}" for n in baselines] or ["none"])
+        f"{told.score['ceiling']}{weak}. {plots.listed('Methods', listed)} "
+        + plots.listed("Baselines", [f"{n} {told.score[n]}" for n in baselines] or ["none"])
     )
-    figure = plots.described(plots._titled(figure, title), words)
+    figure = plots.described(plots.titled(figure, title), words)
     if path is not None:
         plots.save(figure, path)
     return figure
@@ -111,7 +111,7 @@ def overfitting(result: "TextResult") -> "Figure":
         "weak texts": (result.curves["weak"], VERMILLION, "s", "--"),
         "gold texts": (result.curves["gold"], BLUE, "o", "-"),
     }
-    figure, ax = plots._axes(5)
+    figure, ax = plots.axes(5)
     epochs = np.arange(1, result.curves["gold"].shape[1] + 1)
     ends = []
     for label, (values, colour, marker, style) in lines.items():
@@ -119,9 +119,9 @@ def overfitting(result: "TextResult") -> "Figure":
         ax.plot(epochs, loss.mean(0), color=colour, marker=marker, linestyle=style, linewidth=2)
         ax.fill_between(epochs, loss.min(0), loss.max(0), color=colour, alpha=0.15, linewidth=0)
         ends.append((label, epochs[-1], loss.mean(0)[-1], colour))
-    plots._fit(ax, [-values for values, *_ in lines.values()])
+    plots.fit_y(ax, [-values for values, *_ in lines.values()])
     ax.set_xticks(epochs)
-    plots._label_ends(ax, ends)
+    plots.label_ends(ax, ends)
     ax.set_xlabel("epoch (one pass over the weak texts)", fontsize=TEXT)
     ax.set_ylabel("loss on validation, nats per token", fontsize=TEXT)
     best = {name: 1 + int((-values.mean(0)).argmin()) for name, (values, *_) in lines.items()}
@@ -134,7 +134,7 @@ def overfitting(result: "TextResult") -> "Figure":
         for name, (v, *_) in lines.items()
     ]
     words = f"{title}. Loss on validation items, mean and range of {result.seeds} seeds: "
-    return plots.described(plots._titled(figure, title), words + "; ".join(told) + ".")
+    return plots.described(plots.titled(figure, title), words + "; ".join(told) + ".")
 
 
 def shrinking(result: "TextResult") -> "Figure":
@@ -169,7 +169,7 @@ def signs(result: "TextResult") -> "Figure":
     names = [ZERO_SHOT, *result.methods, "ceiling"]
     found = {name: result.reproduced(name) for name in names}
     share, chance = ([100 * getattr(r, k) for r in found.values()] for k in ("share", "chance"))
-    figure, ax = plots._axes(2.2 + 0.42 * len(names))
+    figure, ax = plots.axes(2.2 + 0.42 * len(names))
     rows = -np.arange(len(names))
     for row, here, elsewhere in zip(rows, share, chance, strict=True):
         ax.plot([elsewhere, here], [row, row], color=ORANGE, linewidth=3, zorder=1)
@@ -188,5 +188,5 @@ def signs(result: "TextResult") -> "Figure":
     listed = [
         f"{n} {s:.0f} % (by chance {c:.0f} %)" for n, s, c in zip(names, share, chance, strict=True)
     ]
-    words = f"{title}. {plots._listed('Repeated for the same input', listed)}"
-    return plots.described(plots._titled(figure, title), words)
+    words = f"{title}. {plots.listed('Repeated for the same input', listed)}"
+    return plots.described(plots.titled(figure, title), words)

@@ -20,10 +20,10 @@ from w2s_lab.text_methods import TextMethod, Weak
 from w2s_lab.writers import Blocks, Lead
 
 EPOCHS = 3  # passes of a student over the transfer items: enough to see it overfit
-GOLD_EPOCHS = 6  # passes over the few gold pairs, of the weak model and of the strong one on them
-LIMIT = 40  # tokens after which a text that has not ended is cut off
-WRITTEN = 48  # test items for which every model writes; all of them are scored by likelihood
-SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)  # of the way from the untouched model
+GOLD_EPOCHS = 5  # passes over the few gold pairs, of the weak model and of the strong one on them
+LONGEST = 0.95  # of the gold of `supervise` is no longer than what anybody may write
+WRITTEN = 36  # test items for which every model writes; all of them are scored by likelihood
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the untouched model
 MODELS = {  # size → weak, strong
     "smoke": ("smollm2:24", "smollm2"),
     "lab": ("smollm2:24", "smollm2"),
@@ -52,7 +52,7 @@ class TextBench:
             )
         self.task, self.seeds, self.labels = task, seeds, labels
         # writers know items by their place in the splits: what is in none is never read
-        self.items = np.concatenate([task.splits[s] for s in SPLITS])
+        self.items = np.concatenate([*(task.splits[s] for s in SPLITS[:-1]), test_items(task)])
         ends = np.cumsum([len(task.splits[s]) for s in SPLITS])
         places = np.split(np.arange(len(self.items)), ends[:-1])
         self.supervise, self.transfer, self.validation, self.test = (tuple(p) for p in places)
@@ -61,6 +61,9 @@ class TextBench:
         self.strong = self._writers(strong, device)
         self.weak = self.strong if weak == strong else self._writers(weak, device)
         self.device = self.strong.device
+        gold = self.strong.tokens([self.gold[i] for i in self.supervise])
+        # in tokens of the strong model, the end of the turn included
+        self.limit = 1 + int(np.quantile(gold, LONGEST, method="higher"))
         self.given = [self._draw(np.random.default_rng(seed)) for seed in range(seeds)]
 
     def _writers(self, name: str, device: str):
@@ -120,7 +123,7 @@ class TextBench:
         sizes = [len(part) for part in (self.supervise, self.transfer, self.validation)]
         groups = self.task.groups[self.items].tolist()
         named = (asked, self.gold, groups, sizes, traits, models, self.given, self.seeds)
-        settings = (EPOCHS, GOLD_EPOCHS, LIMIT, WRITTEN, SHARES)
+        settings = (EPOCHS, GOLD_EPOCHS, LONGEST, WRITTEN, SHARES)
         digest.update(repr((named, settings)).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:24]
 
@@ -133,8 +136,9 @@ class TextBench:
         self.seconds = {"weak": 0.0, "strong": 0.0}
         zero = self.strong.untouched()
         started = time.perf_counter()
-        self._keep("strong zero-shot", self.strong, zero, "strong, untouched, writes")
+        texts = self.strong.write(zero, self.written, self.limit, "strong, untouched, writes")
         self.seconds["strong"] = (time.perf_counter() - started) / len(self.written)
+        self._keep("strong zero-shot", self.strong, zero, texts)
         self._keep("lead sentence", Lead([self.task.inputs[i] for i in self.items]), None)
         tutors = [self._weak(seed) for seed in range(max(2, self.seeds))]
         for seed in range(self.seeds):
@@ -154,12 +158,13 @@ class TextBench:
             numbers[metric] = {name: by_seed(score, t, gold) for name, t in told.items()}
         return {"numbers": numbers, "texts": self.texts, "facts": {"cost": self._cost()}}
 
-    def _keep(self, name: str, writers, writer, desc: str = "") -> None:
+    def _keep(self, name: str, writers, writer, texts: list[str] | None = None) -> None:
         """One more seed of what `name` writes and of how likely it finds the gold."""
         if not isinstance(writers, Lead):
             gold = [self.gold[i] for i in self.test]
             self.likelihood.setdefault(name, []).append(writers.score(writer, self.test, gold))
-        texts = writers.write(writer, self.written, LIMIT, desc or f"{name} writes")
+        if texts is None:
+            texts = writers.write(writer, self.written, self.limit, f"{name} writes")
         self.texts.setdefault(name, []).append(texts)
 
     def _weak(self, seed: int) -> "Tutor":
@@ -171,16 +176,18 @@ class TextBench:
             writer = self.weak.taught(
                 given, gold, epochs=GOLD_EPOCHS, seed=seed, desc="weak learns"
             )
+        # all in one go: many rows side by side cost little more than few
+        rows = (*self.transfer, *self.validation, *self.written)
         started = time.perf_counter()
-        told = self.weak.write(writer, self.transfer, LIMIT, "weak writes")
-        self.seconds["weak"] = (time.perf_counter() - started) / len(self.transfer)
+        texts = self.weak.write(writer, rows, self.limit, "weak writes")
+        self.seconds["weak"] = (time.perf_counter() - started) / len(rows)
+        ends = np.cumsum([len(self.transfer), len(self.validation)])
+        told, validation, written = texts[: ends[0]], texts[ends[0] : ends[1]], texts[ends[1] :]
         likelihood = np.full(len(told), np.nan)
         if writer is not None:
             likelihood = self.weak.score(writer, self.transfer, told)
-        validation = []
         if seed < self.seeds:
-            self._keep("weak", self.weak, writer)
-            validation = self.weak.write(writer, self.validation, LIMIT, "weak writes")
+            self._keep("weak", self.weak, writer, written)
         return Tutor(given, writer, told, likelihood, validation)
 
     def _one_seed(self, seed: int, methods, tutors) -> None:
@@ -203,7 +210,10 @@ class TextBench:
                 if m.gold:
                     weights = np.concatenate([weights, np.ones(len(few))])
                     rows, texts = rows + tutor.given, texts + few
-                watch = Watch(self, tutor.validation)
+                # looking costs as much as half an epoch: only where somebody asks what was seen
+                asks = [n for n in methods if (n.choose, n.gold, n.temperature) == lesson]
+                looked = any(n.stops_early or n.name == "naive" for n in asks)
+                watch = Watch(self, tutor.validation) if looked else None
                 how: dict[str, Any] = {"weights": weights, "after_epoch": watch}
                 if m.temperature:
                     how["teacher"] = (self.weak, tutor.writer, m.temperature)
@@ -237,9 +247,7 @@ class TextBench:
         said = {"weak": self.texts["weak"], "strong": self.texts["strong zero-shot"]}
         for name, writers in (("weak", self.weak), ("strong", self.strong)):
             one = writers.cost()
-            # words stand for tokens: four tokens make three words of English
-            words = [len(text.split()) for texts in said[name] for text in texts]
-            wrote = float(np.mean(words)) * 4 / 3
+            wrote = 1 + float(np.mean(self.strong.tokens([t for ts in said[name] for t in ts])))
             flops = one["prompt_tokens"] * one["read_flops"] + wrote * one["write_flops"]
             seconds = one["prompt_tokens"] * one["read_seconds"] + self.seconds[name]
             found[name] = {
@@ -251,6 +259,11 @@ class TextBench:
 
 
 SPLITS = ("supervise", "transfer", "validation", "test")
+
+
+def test_items(task: Task) -> np.ndarray:
+    """The test items in the order of a result: shuffled, so that the first are from all groups."""
+    return np.random.default_rng(0).permutation(task.splits["test"])
 
 
 class Tutor:

@@ -152,10 +152,10 @@ class Whole:
         tutor = self._tutor(teacher, rows, texts, told) if teacher else lambda batch: []
         soft: list = [*told.targets]  # a place for each one's distributions, filled batch by batch
 
+        self._put(self._start)
         if self.how == "lora":  # another seed begins with other factors
             self._adapted = adapt(self._adapted.unload(), self.how, seed=seed)
-        else:
-            self._put(self._start)
+        self._now = None
         lengths, loss = target_loss(
             self._adapted,
             told.prompts,
@@ -180,7 +180,6 @@ class Whole:
                 self._put(snapshot)
                 self._now = None
 
-        self._now = None
         fit(
             self._adapted,
             lengths,
@@ -365,7 +364,8 @@ def _loaded(lm: LanguageModel, dtype: torch.dtype):
     config = transformers.AutoConfig.from_pretrained(lm.folder)
     two, mend = config.is_encoder_decoder, "choose a causal or an encoder-decoder language model"
     family = transformers.AutoModelForSeq2SeqLM if two else transformers.AutoModelForCausalLM
-    if type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING and not (two or config.is_decoder):
+    decodes = two or getattr(config, "is_decoder", False)
+    if type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING and not decodes:
         raise W2SError("an encoder cannot write", where=lm.name, mend=mend)
     try:
         model, said = family.from_pretrained(lm.folder, dtype=dtype, output_loading_info=True)
