@@ -229,7 +229,7 @@ predict("02-best-remedy")
 # ## Stage 1: the poor reader writes
 #
 # Both models are SmolLM2 with 135 million weights, which has read much of the web. The **weak** one is
-# cut after 24 of its 30 blocks, which leaves it a poor reader; its four top blocks then learn from a
+# cut after 24 of its 30 blocks, which leaves it a poor reader; its three top blocks then learn from a
 # few experts' sentences what is asked for. It writes a sentence for every question on the `transfer`
 # papers. Stage 2 follows in the same call, once for each seed, with other gold pairs for the weak
 # model each time.

@@ -46,6 +46,16 @@ def test_list_names_what_run_knows_with_what_it_is(capsys):
         assert f"  {name:16}" in told
 
 
+def test_list_says_which_tasks_and_methods_are_for_texts_and_what_these_do(capsys):
+    assert cli.main(["list"]) == 0
+    classes, texts = capsys.readouterr().out.split("methods where the answer is a text\n")
+    assert "  papers " in classes and "  code " in classes and "  soft " in classes
+    told = {line[2:18].strip(): line[18:] for line in texts.splitlines()}
+    assert list(told) == list(TEXT_METHODS)
+    assert told["naive"] == "Imitate every weak text."
+    assert told["mixed"] == "Imitate every weak text, with the weak model's few gold pairs."
+
+
 def test_list_and_help_load_nothing_heavy():
     code = (
         "import sys; from w2s_lab import cli; print(cli.main([sys.argv[1]]));"
@@ -113,7 +123,8 @@ def test_run_without_options_takes_the_defaults_of_the_package(runs):
     ((task, options),) = runs
     assert task == ("indemnity", {"size": None})
     assert options["methods"] is None and options["labels"] is None and options["split"] is None
-    assert (options["weak"], options["strong"], options["seeds"]) == ("static", "minilm", 5)
+    # what they are depends on the task, and `run` knows
+    assert (options["weak"], options["strong"], options["seeds"]) == (None, None, None)
 
 
 def test_the_defaults_of_the_command_are_those_of_the_function():
@@ -167,7 +178,7 @@ def test_a_file_that_cannot_be_written_is_told_before_any_training(
 
 def test_an_unknown_task_is_one_line_and_status_2(capsys):
     assert cli.main(["run", "nosuch"]) == 2
-    assert one_line(capsys) == "w2s-lab: unknown task 'nosuch'; choose one of: indemnity\n"
+    assert one_line(capsys) == "w2s-lab: unknown task 'nosuch'; choose one of: code, indemnity, papers\n"
 
 
 def raises(error):

@@ -38,8 +38,7 @@ def cut(text: str, characters: int) -> str:
     """The text, or its beginning up to the last space within so many characters."""
     if len(text) <= characters:
         return text
-    head, space, _ = text[: characters + 1].rpartition(" ")
-    return head if space else text[:characters]
+    return text[: characters + 1].rpartition(" ")[0] or text[:characters]
 
 
 class Prompts:
@@ -57,13 +56,13 @@ class Prompts:
         before, after = lm.frame
         heads = [before + cut(text, DOCUMENT) + "\n\n" for text in documents]
         tails = [text + after for text in questions]
-        tokenize = lm.tokenizer
-        self._first = [
-            tuple(tokenize(text, add_special_tokens=False)["input_ids"]) for text in heads
-        ]
-        self._rest = [
-            tuple(tokenize(text, add_special_tokens=False)["input_ids"]) for text in tails
-        ]
+
+        def tokens(text: str) -> tuple[int, ...]:
+            # one at least, even of an empty text: a writer begins by taking in the last one
+            return tuple(lm.tokenizer(text, add_special_tokens=False)["input_ids"]) or (lm.end,)
+
+        self._first = [tokens(text) for text in heads]
+        self._rest = [tokens(text) for text in tails]
         self.ids = [a + b for a, b in zip(self._first, self._rest, strict=True)]
         # the last token is not stored: it is the first that a writer takes in
         self.lengths = np.array([len(ids) - 1 for ids in self.ids])
@@ -121,7 +120,8 @@ class Prompts:
         past = Grown(past)
         positions = known.sum(1, keepdim=True) + torch.arange(ids.shape[1])
         hidden = self.lm.embed(ids.to(self.lm.device))
-        _run(self.lm, self.lm.blocks, hidden, positions, _mask(known, ids.shape[1]), past)
+        blocks = self.lm.blocks[: self.lm.depth]
+        _run(self.lm, blocks, hidden, positions, _mask(known, ids.shape[1]), past)
         for block, (keys, values) in past.new.items():
             for row, (part, _, places) in enumerate(parts):
                 for which, new in enumerate((keys, values)):
@@ -190,24 +190,6 @@ class Told:
             hidden = _run(lm, lm.blocks[: self.first], hidden, positions, mask, Grown(past))
         for row, i in enumerate(batch):
             self.states[i] = hidden[row, : self.lengths[i]].half().cpu()
-
-    def part(self, which: Sequence[int]) -> "Told":
-        """Some of the answers, with their states."""
-        some = object.__new__(Told)
-        some.prompts, some.first = self.prompts, self.first
-        some.rows = tuple(self.rows[i] for i in which)
-        some.targets = [self.targets[i] for i in which]
-        some.states = [self.states[i] for i in which]
-        some.lengths = self.lengths[list(which)]
-        return some
-
-    def __add__(self, other: "Told") -> "Told":
-        both = object.__new__(Told)
-        both.prompts, both.first = self.prompts, self.first
-        both.rows, both.targets = self.rows + other.rows, self.targets + other.targets
-        both.states = self.states + other.states
-        both.lengths = np.concatenate([self.lengths, other.lengths])
-        return both
 
 
 class Top(nn.Module):
@@ -328,7 +310,8 @@ class Grown:
     """
 
     def __init__(self, past: Past):
-        self.past, self.new = past, {}
+        self.past = past
+        self.new: Past = {}
 
     def update(self, keys: Tensor, values: Tensor, block: int, *_, **__) -> tuple[Tensor, Tensor]:
         self.new[block] = keys, values

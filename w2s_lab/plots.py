@@ -166,10 +166,10 @@ def gap(result: "Result", path: str | Path | None = None) -> Figure:
     words = [
         f"{title}. On test, {_metric(result)}:",
         f"weak {told.scores['weak']}, ceiling {told.scores['ceiling']}.",
-        listed("Methods", [f"{n} {told.scores[n]}, PGR {told.pgr[n]}" for n in told.ranked]),
+        joined("Methods", [f"{n} {told.scores[n]}, PGR {told.pgr[n]}" for n in told.ranked]),
     ]
     if baselines:
-        words.append(listed("Baselines", [f"{name} {told.scores[name]}" for name in baselines]))
+        words.append(joined("Baselines", [f"{name} {told.scores[name]}" for name in baselines]))
     figure = described(titled(figure, title), " ".join(words))
     if path is not None:
         save(figure, path)
@@ -279,7 +279,7 @@ def errors(result: "Result", methods: Sequence[str] | None = None) -> Figure:
         for name, a in zip(names, seen, strict=True)
     ]
     words = f"{title}. The weak model is wrong on {wrong:.1%} of the test items."
-    return described(titled(figure, title), f"{words} {listed('Of all test items', listed)}")
+    return described(titled(figure, title), f"{words} {joined('Of all test items', listed)}")
 
 
 def reliability(result: "Result", names: Sequence[str] | None = None) -> Figure:
@@ -322,7 +322,7 @@ def reliability(result: "Result", names: Sequence[str] | None = None) -> Figure:
         f"{abs(bias):.2f} {'surer' if bias > 0 else 'less sure'} than right on average"
         for name, (ece, bias) in off.items()
     ]
-    return described(titled(figure, title), f"{title}. {listed('Reliability', listed)}")
+    return described(titled(figure, title), f"{title}. {joined('Reliability', listed)}")
 
 
 def dial(
@@ -387,6 +387,7 @@ def axes(height: float) -> tuple[Figure, Any]:
 
 
 def titled(figure: Figure, title: str) -> Figure:
+    """The figure with its message on top, broken into lines of about one length."""
     lines = -(-len(title) // WIDEST)
     even = -(-len(title) // lines) + 6  # two lines about as long, rather than a word alone
     figure.suptitle(
@@ -411,7 +412,8 @@ def _metric(result: "Result") -> str:
     return result.metric.replace("_", " ")
 
 
-def listed(what: str, parts: Sequence[str]) -> str:
+def joined(what: str, parts: Sequence[str]) -> str:
+    """A sentence of alt text that lists its parts."""
     return f"{what}: {'; '.join(parts)}."
 
 

@@ -134,16 +134,26 @@ class TextResult:
         """Repetition, copying, unsupported names and numbers in what was written: `Signs`."""
         from w2s_lab.text_metrics import signs
 
-        texts = self.gold[None, : self.written] if name == "gold" else self.texts[name]
+        texts = self.gold[None, : self.written] if name == "gold" else self.written_by(name)
         return signs(texts, self.sources[: self.written])
 
     def reproduced(self, name: str):
         """How many of the weak model's errors `name` repeats on the same inputs: `Reproduced`."""
         from w2s_lab.text_metrics import reproduced
 
-        said = np.broadcast_to(self.texts[name], self.texts["weak"].shape)
+        said = np.broadcast_to(self.written_by(name), self.texts["weak"].shape)
         read, gold = self.sources[: self.written], self.gold[: self.written]
         return reproduced(said, self.texts["weak"], read, gold)
+
+    def written_by(self, name: str) -> np.ndarray:
+        """The texts of `name`, (seeds, written) or (1, written).
+
+        Raises:
+            W2SError: no such name in this result.
+        """
+        if name not in self.texts:
+            raise W2SError(f"no texts of {name!r}", mend=f"one of: {', '.join(self.texts)}")
+        return self.texts[name]
 
     @cached_property
     def epochs(self) -> dict[str, np.ndarray]:

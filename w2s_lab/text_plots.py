@@ -12,7 +12,7 @@ from w2s_lab import metrics, plots
 from w2s_lab.errors import W2SError
 from w2s_lab.metrics import Estimate
 from w2s_lab.plots import BLACK, BLUE, GREEN, ORANGE, TEXT, VERMILLION
-from w2s_lab.text_report import TITLES, ZERO_SHOT, scored
+from w2s_lab.text_report import TITLES, ZERO_SHOT, percent, scored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +40,8 @@ def gap(
     shown = [list(vars(told.score[n]).values()) for n in (*names, ZERO_SHOT, "ceiling")]
     left, right = plots.limits(shown)
     ax.set_xlim(left, right)
-    for name, side in ((ZERO_SHOT, "right"), ("ceiling", "left")):
+    edges = sorted((ZERO_SHOT, "ceiling"), key=lambda name: told.score[name].value)
+    for name, side in zip(edges, ("right", "left"), strict=True):
         score, (colour, _) = told.score[name], FIXED[name]
         ax.axvspan(*_ends(score, left, right), color=colour, alpha=0.12, linewidth=0)
         ax.axvline(score.value, color=colour, linewidth=2, linestyle="--")
@@ -86,8 +87,8 @@ def gap(
     ]
     words = (
         f"{title}. {TITLES[metric]}: untouched {told.score[ZERO_SHOT]}, ceiling "
-        f"{told.score['ceiling']}{weak}. {plots.listed('Methods', listed)} "
-        + plots.listed("Baselines", [f"{n} {told.score[n]}" for n in baselines] or ["none"])
+        f"{told.score['ceiling']}{weak}. {plots.joined('Methods', listed)} "
+        + plots.joined("Baselines", [f"{n} {told.score[n]}" for n in baselines] or ["none"])
     )
     figure = plots.described(plots.titled(figure, title), words)
     if path is not None:
@@ -127,6 +128,8 @@ def overfitting(result: "TextResult") -> "Figure":
     best = {name: 1 + int((-values.mean(0)).argmin()) for name, (values, *_) in lines.items()}
     if best["gold texts"] < best["weak texts"]:
         title = f"After epoch {best['gold texts']} the student fits its teacher better, gold worse"
+    elif best["gold texts"] > best["weak texts"]:
+        title = f"After epoch {best['weak texts']} the student fits gold better, its teacher worse"
     else:
         title = "The weak texts and gold agree on how long the student should learn"
     told = [
@@ -159,7 +162,7 @@ def shrinking(result: "TextResult") -> "Figure":
         shares,
         {"student": lead},
         xlabel="share of the way from the untouched to the naive student's weights",
-        ylabel="lead over the untouched model, nats per token",
+        ylabel="nats per token over untouched",
         title=title,
     )
 
@@ -183,10 +186,10 @@ def signs(result: "TextResult") -> "Figure":
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
     ax.legend(**place, ncols=2, frameon=False, fontsize=TEXT)
     first = "naive" if "naive" in found else result.methods[0]
-    again = 100 * found[first].share
-    title = f"Of its teacher's made-up words, the {first} student repeats {again:.0f} %"
-    listed = [
-        f"{n} {s:.0f} % (by chance {c:.0f} %)" for n, s, c in zip(names, share, chance, strict=True)
-    ]
-    words = f"{title}. {plots.listed('Repeated for the same input', listed)}"
+    title = "The weak model made up no words that could be repeated"
+    if found["ceiling"].errors.sum():
+        again = percent(found[first].share)
+        title = f"Of its teacher's made-up words, the {first} student repeats {again}"
+    listed = [f"{n} {percent(r.share)} (by chance {percent(r.chance)})" for n, r in found.items()]
+    words = f"{title}. {plots.joined('Repeated for the same input', listed)}"
     return plots.described(plots.titled(figure, title), words)

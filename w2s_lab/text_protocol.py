@@ -19,10 +19,10 @@ from w2s_lab.errors import W2SError
 from w2s_lab.text_methods import TextMethod, Weak
 from w2s_lab.writers import Blocks, Lead
 
-EPOCHS = 3  # passes of a student over the transfer items: enough to see it overfit
-GOLD_EPOCHS = 5  # passes over the few gold pairs, of the weak model and of the strong one on them
-LONGEST = 0.95  # of the gold of `supervise` is no longer than what anybody may write
-WRITTEN = 36  # test items for which every model writes; all of them are scored by likelihood
+EPOCHS = 2  # passes of a student over the transfer items: most of the gain comes with the first
+GOLD_EPOCHS = 4  # passes over the few gold pairs, of the weak model and of the strong one on them
+LONGEST = 0.75  # of the gold of `supervise` is no longer than what anybody may write
+WRITTEN = 18  # test items for which every model writes; all of them are scored by likelihood
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the untouched model
 MODELS = {  # size → weak, strong
     "smoke": ("smollm2:24", "smollm2"),
@@ -50,6 +50,10 @@ class TextBench:
                 where="labels",
                 mend=f"give from 1 to {len(supervise)}",
             )
+        if strong == "lead":
+            raise W2SError(
+                "it copies and cannot learn", where="strong='lead'", mend="name a language model"
+            )
         self.task, self.seeds, self.labels = task, seeds, labels
         # writers know items by their place in the splits: what is in none is never read
         self.items = np.concatenate([*(task.splits[s] for s in SPLITS[:-1]), test_items(task)])
@@ -61,9 +65,7 @@ class TextBench:
         self.strong = self._writers(strong, device)
         self.weak = self.strong if weak == strong else self._writers(weak, device)
         self.device = self.strong.device
-        gold = self.strong.tokens([self.gold[i] for i in self.supervise])
-        # in tokens of the strong model, the end of the turn included
-        self.limit = 1 + int(np.quantile(gold, LONGEST, method="higher"))
+        self.limit = self._limit()
         self.given = [self._draw(np.random.default_rng(seed)) for seed in range(seeds)]
 
     def _writers(self, name: str, device: str):
@@ -77,20 +79,36 @@ class TextBench:
             return Whole(name, documents, questions, device)
         return Blocks(name, documents, questions, device)
 
+    def _limit(self) -> int:
+        """What anybody may write, in tokens of the strong model, the end of the turn included."""
+        tokens = self._tokens([self.gold[i] for i in self.supervise])
+        return 1 + int(np.quantile(tokens, LONGEST, method="higher"))
+
+    def _tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens of the strong model each text has, cut as an answer is."""
+        from w2s_lab.generate import ANSWER, cut
+
+        said = [cut(text, ANSWER) for text in texts]
+        return [
+            len(ids) for ids in self.strong.tokenizer(said, add_special_tokens=False)["input_ids"]
+        ]
+
     def _draw(self, rng) -> tuple[int, ...]:
         """The items whose gold one weak model is given: as many of each kind as can be."""
         order = rng.permutation(self.supervise)
-        kinds = self.task.kinds[self.items[order]]
+        every = self.task.kinds if len(self.task.kinds) else np.zeros(len(self.task.inputs))
+        kinds = every[self.items[order]]
         turn = np.array([np.sum(kinds[:i] == kind) for i, kind in enumerate(kinds)])
         return tuple(order[np.argsort(turn, kind="stable")][: self.labels].tolist())
 
     def possible(self, method: TextMethod) -> str:
         """Why this method cannot be had with this weak model; empty where it can."""
-        if method.temperature and isinstance(self.weak, Lead):
+        if not method.temperature:
+            return ""
+        if isinstance(self.weak, Lead):
             return "has no distribution over the next token"
-        if method.temperature and self.weak.key != self.strong.key:
-            return "has another vocabulary than the strong one"
-        return ""
+        theirs, ours = (w.tokenizer.get_vocab() for w in (self.weak, self.strong))
+        return "" if theirs == ours else "has another vocabulary than the strong one"
 
     def everything(self, methods: Sequence[TextMethod]) -> dict[str, Any]:
         """Texts, likelihoods, learning curves and costs; kept in the cache like other runs."""
@@ -99,7 +117,8 @@ class TextBench:
 
         def fill(folder: Path) -> None:
             found = self._compute(methods)
-            np.savez(folder / "numbers.npz", **_flat(found["numbers"]))
+            arrays: dict[str, Any] = _flat(found["numbers"])
+            np.savez(folder / "numbers.npz", **arrays)
             (folder / "texts.json").write_text(json.dumps(found["texts"]), encoding="utf-8")
             (folder / "facts.json").write_text(json.dumps(found["facts"]))
 
@@ -202,6 +221,7 @@ class TextBench:
         self._keep("ceiling", self.strong, taught(self.transfer, gold, "ceiling learns"))
         on_few = taught(tutor.given, few, "strong learns few", epochs=GOLD_EPOCHS)
         self._keep("strong on gold labels", self.strong, on_few)
+        kept: list[tuple[Any, str]] = []  # students, and the method that their texts are kept under
         trained: dict[Any, tuple] = {}  # methods that differ only in what follows share a training
         for m in methods:
             lesson = (m.choose, m.gold, m.temperature)
@@ -218,13 +238,19 @@ class TextBench:
                 if m.temperature:
                     how["teacher"] = (self.weak, tutor.writer, m.temperature)
                 trained[lesson] = taught(rows, texts, f"{m.name} learns", **how), watch
-                if m.name == "naive":
-                    self._learning_curve(watch)
             student, watch = trained[lesson]
-            student = watch.best if m.stops_early else student
+            if m.name == "naive":
+                self._learning_curve(watch)
+            student = watch.best or student if m.stops_early else student
             if m.shrinks:
                 student = self._shrunk(m.name, student, tutor.given, few)
-            self._keep(m.name, self.strong, student)
+            same = next((name for other, name in kept if other is student), None)
+            if same is None:
+                self._keep(m.name, self.strong, student)
+                kept.append((student, m.name))
+            else:  # all the way, or to the last epoch: nothing new to write
+                for found in (self.likelihood, self.texts):
+                    found.setdefault(m.name, []).append(found[same][-1])
 
     def _learning_curve(self, watch: "Watch") -> None:
         for name, values in watch.seen.items():
@@ -239,7 +265,7 @@ class TextBench:
         if name == "shrink":
             gold = [self.gold[i] for i in self.test]
             self.dial.append([self.strong.score(path[s], self.test, gold) for s in SHARES])
-        return path[best]
+        return student if best == 1.0 else path[best]
 
     def _cost(self) -> dict[str, dict[str, float]]:
         """Tokens, trunk operations and measured seconds per 1,000 labels, weak and strong."""
@@ -247,7 +273,7 @@ class TextBench:
         said = {"weak": self.texts["weak"], "strong": self.texts["strong zero-shot"]}
         for name, writers in (("weak", self.weak), ("strong", self.strong)):
             one = writers.cost()
-            wrote = 1 + float(np.mean(self.strong.tokens([t for ts in said[name] for t in ts])))
+            wrote = 1 + float(np.mean(self._tokens([t for ts in said[name] for t in ts])))
             flops = one["prompt_tokens"] * one["read_flops"] + wrote * one["write_flops"]
             seconds = one["prompt_tokens"] * one["read_seconds"] + self.seconds[name]
             found[name] = {
@@ -291,7 +317,9 @@ class Watch:
         right = [gold[i] for i in bench.validation]
         weak = score(writer, bench.validation, self.weak_texts).mean()
         if not self.seen["weak"] or weak > max(self.seen["weak"]):
-            self.best = bench.strong.towards(writer, 1.0)
+            # none: the student itself, once its last epoch is over
+            last = epoch == EPOCHS - 1
+            self.best = None if last else bench.strong.towards(writer, 1.0)
         self.seen["weak"].append(weak)
         self.seen["gold"].append(score(writer, bench.validation, right).mean())
         self.seen["test"].append(score(writer, bench.test, [gold[i] for i in bench.test]))

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from w2s_lab.errors import W2SError
 from w2s_lab.metrics import Estimate
 from w2s_lab.report import Table, counted, plain, short
@@ -87,7 +89,7 @@ def _table(result: "TextResult", metric: str) -> Table:
     title = f"{result.task} (size {result.size}): {TITLES[metric]}; {items} test items"
     if leads:
         title += (
-            f", {result.seeds} seeds; weak = {result.weak} with "
+            f", {counted(result.seeds, 'seed')}; weak = {result.weak} with "
             f"{counted(result.labels, 'gold label')}, student and ceiling = {result.strong}"
         )
     groups = (tuple(map(row, result.baselines)), (row("weak"),))
@@ -105,9 +107,9 @@ def _notes(result: "TextResult", metric: str, told: Scored) -> list[str]:
     leads = {name: result.lead(name, ZERO_SHOT, metric) for name in told.ranked}
     both = [n for n, lead in leads.items() if lead.low > 0 and _beats(result, n, metric)]
     if both:
+        whom = "both supervisor and" if "weak" in told.score else "the"
         notes.append(
-            "Better than both supervisor and untouched model, with intervals above 0: "
-            f"{', '.join(both)}."
+            f"Better than {whom} untouched model, with intervals above 0: {', '.join(both)}."
         )
     worse = [f"{n} ({lead})" for n, lead in leads.items() if lead.value < 0]
     if worse:
@@ -163,19 +165,23 @@ def costs(result: "TextResult", human: float) -> Table:
     return Table(title, ((row("weak"), row("strong")), (person,)), notes, header, 1)
 
 
+def percent(share: float) -> str:
+    """A share from 0 to 1 in words; a dash where there is nothing to share."""
+    return "-" if np.isnan(share) else f"{100 * share:.0f} %"
+
+
 def signs(result: "TextResult", names: tuple[str, ...] = ()) -> Table:
     """Signs of bad writing and of imitation, for gold, weak, students and ceiling."""
     names = names or ("gold", "lead sentence", "weak", *result.methods, ZERO_SHOT, "ceiling")
 
     def row(name: str) -> tuple[str, ...]:
         seen = result.signs(name)
-        cells = [f"{100 * value:.0f} %" for value in (seen.repetition, seen.copying)]
-        shares = (seen.unsupported_names, seen.unsupported_numbers, seen.empty)
-        cells += [f"{100 * share:.0f} %" for share in shares]
+        shares = (seen.repetition, seen.copying, seen.unsupported_names)
+        cells = map(percent, (*shares, seen.unsupported_numbers, seen.empty))
         again = ["", ""]
         if name not in ("gold", "lead sentence", "weak"):
             repeated = result.reproduced(name)
-            again = [f"{100 * repeated.share:.0f} %", f"{100 * repeated.chance:.0f} %"]
+            again = [percent(repeated.share), percent(repeated.chance)]
         return (name, f"{seen.words:.0f}", *cells, *again)
 
     header = ("", "words", "repeats", "copied", "names", "numbers", "empty", "errors", "by chance")
@@ -191,21 +197,26 @@ def signs(result: "TextResult", names: tuple[str, ...] = ()) -> Table:
 
 def examples(
     result: "TextResult",
-    names: tuple[str, ...] = ("weak", "naive", "ceiling"),
+    names: tuple[str, ...] = (),
     items: Sequence[int] = (0, 1, 2),
 ) -> Table:
     """What was written for some of the test items by the first seed, beneath source and gold.
 
+    Args:
+        names: whose texts; default weak, the first method and ceiling.
+
     Raises:
-        W2SError: an item that nobody has written for.
+        W2SError: an item that nobody has written for, a name that has written nothing.
     """
+    names = names or ("weak", result.methods[0], "ceiling")
     groups = []
     for i in items:
         if not 0 <= i < result.written:
             raise W2SError(f"no texts for item {i}", mend=f"give 0 to {result.written - 1}")
         source = textwrap.shorten(result.sources[i], SOURCE, placeholder=" …")
-        rows = [("source", source), ("gold", result.gold[i])]
-        rows += [(name, result.texts[name][0, i] or "(nothing)") for name in names]
+        said = [("gold", result.gold[i]), *((n, result.written_by(n)[0, i]) for n in names)]
+        # a model may break its lines, and a row is one line
+        rows = [("source", source), *((n, " ".join(t.split()) or "(nothing)") for n, t in said)]
         groups.append(tuple(rows))
     title = f"{result.task}: what was written, first seed"
     return Table(title, tuple(groups), (), ("", "text"), 2)

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from w2s_lab.errors import W2SError
+
 BLOCKS = 3  # trained from the top; two more or less make little difference
 BATCH = 256  # target tokens of one step
 RATE = 3e-4  # highest learning rate of the trained blocks
@@ -28,16 +30,13 @@ class Blocks:
         self.device, self.depth, self.key = lm.device, lm.depth, lm.key
         # a cut model reads as the whole one does, up to where it is cut
         self.lm = language_model(name.partition(":")[0], device=device) if ":" in name else lm
+        self.tokenizer = self.lm.tokenizer
         self.first = max(0, self.depth - BLOCKS)
-        self.prompts = _prompts(self.lm, tuple(documents), tuple(questions))
+        self.prompts = _prompts(self.lm, self.key, tuple(documents), tuple(questions))
         self.tell = lru_cache(maxsize=32)(self._tell)  # few texts, asked for often
 
     def _tell(self, rows: tuple[int, ...], texts: tuple[str, ...]):
         return self.prompts.tell(rows, texts, self.first)
-
-    def tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has."""
-        return [len(ids) for ids in self.lm.tokenizer(list(texts))["input_ids"]]
 
     def untouched(self):
         """The model as it was published."""
@@ -65,28 +64,36 @@ class Blocks:
                 distributions over the next token instead of its texts.
             after_epoch: called with the epoch, from 0, and the writer.
         """
+        import torch
         from torch.nn.functional import cross_entropy
 
         from w2s_lab.finetune import fit
         from w2s_lab.generate import Top
 
-        weights = np.ones(len(rows)) if weights is None else weights
-        kept = np.flatnonzero(weights > 0)
+        weights = np.ones(len(rows)) if weights is None else np.asarray(weights, float)
+        kept = np.flatnonzero(weights > 0).tolist()
+        if not len(kept):
+            raise W2SError("no text to learn", where=desc, mend="give one a weight above 0")
         rows, texts = tuple(rows[i] for i in kept), tuple(texts[i] for i in kept)
         told, top = self.tell(rows, texts), Top(self.lm, self.first, self.depth)
         tutor = teacher[0].tell(rows, texts) if teacher else None
+        # a mean of one over all tokens, so that the learning rate means the same
+        counts = weights[kept] / np.average(weights[kept], weights=told.lengths)
 
         def loss(model, batch):
             logits, targets = model(told, batch)
             if teacher is None or tutor is None:
-                return cross_entropy(logits, targets, reduction="sum"), len(targets)
-            return _distilled(logits, teacher[1], tutor, batch, teacher[2]), len(targets)
+                each = cross_entropy(logits, targets, reduction="none")
+            else:
+                each = _distilled(logits, teacher[1], tutor, batch, teacher[2])
+            weight = torch.from_numpy(np.repeat(counts[batch], told.lengths[batch])).to(each)
+            return (each * weight).sum(), len(targets)
 
         def watch(epoch, model):
             if after_epoch is not None:
                 after_epoch(epoch - 1, model)
 
-        settings = {"epochs": epochs, "lr": RATE, "seed": seed, "budget": BATCH}
+        settings: dict[str, Any] = {"epochs": epochs, "lr": RATE, "seed": seed, "budget": BATCH}
         fit(top, told.lengths, loss, **settings, after_epoch=watch, desc=desc)
         return top.requires_grad_(False)
 
@@ -120,21 +127,21 @@ class Blocks:
 
 
 @lru_cache(maxsize=2)
-def _prompts(lm, documents, questions):
+def _prompts(lm, key, documents, questions):
     from w2s_lab.generate import Prompts
 
     return Prompts(lm, documents, questions)
 
 
 def _distilled(logits, writer, told, batch, temperature: float):
-    """Summed `distillation_loss` from the distributions of another writer over the same tokens."""
+    """`distillation_loss` of each token, from the distributions of another writer, (tokens,)."""
     import torch
 
     from w2s_lab.losses import distillation_loss
 
     with torch.no_grad():
         probs = writer(told, batch)[0].softmax(-1)
-    return distillation_loss(logits, probs, temperature=temperature) * len(logits)
+    return distillation_loss(logits[:, None], probs[:, None], temperature=temperature)
 
 
 class Lead:

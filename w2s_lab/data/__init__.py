@@ -31,7 +31,7 @@ class Task:
             Gold of `transfer` and `validation` is for the ceiling and for reports only.
         classes: class names, in the order of the integers in `gold`; none where the answer is a
             text.
-        metric: the score's name in `w2s_lab.metrics.SCORES`, or in `w2s_lab.text_metrics.SCORES`.
+        metric: the score's name in `w2s_lab.metrics.SCORES`; for texts, "log_likelihood".
         labels: how many gold labels of `supervise` a weak supervisor gets, by default.
         descriptions: each class in words, for a model that has seen no label; without them the
             class names must do.

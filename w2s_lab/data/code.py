@@ -32,12 +32,12 @@ FULL_CHARACTERS = 2_000  # at full size
 LINES = 2  # of a body at least; one line is mostly the function's name again
 WORDS = (4, 30)  # of an explanation; less says nothing, more is not one sentence
 LETTERS = 0.75  # share of ASCII letters and spaces; with fewer it is a formula or a table
-ITEMS = {"supervise": 64, "transfer": 96, "validation": 24, "test": 96}
+ITEMS = {"supervise": 56, "transfer": 64, "validation": 16, "test": 64}
 SMOKE = {"supervise": 12, "transfer": 16, "validation": 8, "test": 12}
 SHARES = {name: n / sum(ITEMS.values()) for name, n in ITEMS.items()}
 ONE_MODULE = 40  # functions at most, or a few packages would be most of a split
 SEED = 0
-LABELS = 48
+LABELS = 40
 
 SKIPPED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "ensurepip"}
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
@@ -71,7 +71,7 @@ def load(
     Which functions there are depends on the version of Python that runs this.
 
     Args:
-        size: "lab" has 280 functions, "smoke" 48 of the same pool; "full" reads CodeSearchNet,
+        size: "lab" has 200 functions, "smoke" 48 of the same pool; "full" reads CodeSearchNet,
             whose own splits are kept: of its training repositories a quarter are for `supervise`.
         packages: installed packages to read beside the standard library, by import name.
         source: at full size, a Hub id or local folder with CodeSearchNet's columns.
