@@ -12,6 +12,7 @@ from synthetic_result import a_small_result
 from w2s_lab import assets, cli, data, experiment
 from w2s_lab.check import Finding
 from w2s_lab.errors import W2SError
+from w2s_lab.text_methods import TEXT_METHODS
 
 LOOK = "w2s_lab.check.check"
 
@@ -178,7 +179,10 @@ def test_a_file_that_cannot_be_written_is_told_before_any_training(
 
 def test_an_unknown_task_is_one_line_and_status_2(capsys):
     assert cli.main(["run", "nosuch"]) == 2
-    assert one_line(capsys) == "w2s-lab: unknown task 'nosuch'; choose one of: code, indemnity, papers\n"
+    assert (
+        one_line(capsys)
+        == "w2s-lab: unknown task 'nosuch'; choose one of: code, indemnity, papers\n"
+    )
 
 
 def raises(error):
