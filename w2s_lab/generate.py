@@ -81,12 +81,14 @@ class Prompts:
         return documents, [documents[ids] for ids in self._first], rest
 
     @cached_property
-    def _store(self) -> np.ndarray:
+    def _store(self) -> np.memmap:
         """Keys and values, float16, shape (blocks, 2, tokens, heads, size), mapped from disk."""
         content = hashlib.sha256(repr((self._first, self._rest)).encode()).hexdigest()[:20]
         home = cache_dir() / "prompts" / f"{self.lm.key}-{self.lm.depth}-{FORMAT}" / content
         folder = atomic_folder(home, self._read)
-        return np.load(folder / "past.npy", mmap_mode="r")
+        store = np.load(folder / "past.npy", mmap_mode="r")
+        assert isinstance(store, np.memmap)
+        return store
 
     @cached_property
     def seconds_per_token(self) -> float:
@@ -117,12 +119,12 @@ class Prompts:
         """Reads token ids, each after what is stored of the text before them."""
         ids = _padded([torch.tensor(ids) for ids, _, _ in parts])
         past, known = _gathered(store, [before for _, before, _ in parts], 0, self.lm.depth)
-        past = Grown(past)
+        grown = Grown(past)
         positions = known.sum(1, keepdim=True) + torch.arange(ids.shape[1])
         hidden = self.lm.embed(ids.to(self.lm.device))
         blocks = self.lm.blocks[: self.lm.depth]
-        _run(self.lm, blocks, hidden, positions, _mask(known, ids.shape[1]), past)
-        for block, (keys, values) in past.new.items():
+        _run(self.lm, blocks, hidden, positions, _mask(known, ids.shape[1]), grown)
+        for block, (keys, values) in grown.new.items():
             for row, (part, _, places) in enumerate(parts):
                 for which, new in enumerate((keys, values)):
                     new = new[row, :, : len(part)].transpose(0, 1)
