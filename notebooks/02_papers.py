@@ -353,10 +353,15 @@ for name in (untouched, "naive"):
 # The untouched model is in the list because it never saw a weak text. What it shares with the weak
 # model comes from elsewhere: from the subject, and here from the family too, since our weak model is a
 # part of the strong one. Only what the student repeats *beyond* that was taken over in training.
+#
+# Where a weak model is as poor as ours, what it makes up has hardly a pattern to be imitated, and a
+# student that averages over many texts takes little of it over. What it can
+# take over is manner: length, openings, loops. A better teacher with *systematic* errors would be the
+# greater danger, because they look like knowledge.
 
 # %% tags=["claim"]
 naive = result.reproduced("naive")
-print("The student repeats its teacher's errors beyond chance:", naive.share > naive.chance)
+print("The student repeats fewer than a tenth of its teacher's made-up words:", naive.share < 0.1)
 
 # %% [markdown]
 # ## Overfitting to the supervisor

@@ -92,8 +92,8 @@ def _table(result: "TextResult", metric: str) -> Table:
             f", {counted(result.seeds, 'seed')}; weak = {result.weak} with "
             f"{counted(result.labels, 'gold label')}, student and ceiling = {result.strong}"
         )
-    groups = (tuple(map(row, result.baselines)), (row("weak"),))
-    groups += (tuple(map(row, told.ranked)), (row("ceiling"),))
+    parts = (result.baselines, ("weak",), told.ranked, ("ceiling",))
+    groups = tuple(tuple(map(row, names)) for names in parts)
     return Table(title, groups, tuple(_notes(result, metric, told)), HEADER, len(HEADER))
 
 
