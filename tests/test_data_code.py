@@ -257,7 +257,7 @@ def test_what_is_no_explanation_gives_no_sentence(docstring):
 def test_the_lab_has_as_many_items_as_a_laptop_can_take(lab):
     assert {s: len(index) for s, index in lab.splits.items()} == code.ITEMS
     assert sorted(np.concatenate(list(lab.splits.values()))) == list(range(len(lab.inputs)))
-    assert lab.in_text and len(lab.questions) == len(lab.gold) == len(lab.inputs) == 464
+    assert lab.in_text and len(lab.questions) == len(lab.gold) == len(lab.inputs) == 200
     assert lab.labels <= code.ITEMS["supervise"]
     assert set(lab.kinds) == {"function", "method"}
 

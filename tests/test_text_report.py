@@ -109,6 +109,7 @@ def test_a_lead_whose_interval_holds_0_is_not_called_better():
     numbers = dict(small.numbers)
     # +3 and −1 by turns: 1 on average over the untouched −3
     torn = numbers["log_likelihood"] | {"good": np.array([[0.0, -4, 0, -4]])}
+    torn["weak"] = np.full((1, 4), -9.0)  # beaten on every item
     result = a_small_text_result(numbers={**numbers, "log_likelihood": torn})
     assert result.lead("good", "strong zero-shot").value == 1
     assert "Better than" not in notes_of(result) and "left alone): good" not in notes_of(result)

@@ -170,14 +170,16 @@ def run(
         W2SError: an unknown name, or more labels than there are.
     """
     started = time.perf_counter()
-    if not isinstance(task, Task):
-        task = load_task(task, size=default_size(size))
     methods = [methods] if isinstance(methods, str | Method | TextMethod) else methods
     if methods is not None and not len(methods):
-        known = TEXT_METHODS if task.in_text else METHODS
-        raise W2SError("no methods", where="run", mend=f"name some of: {', '.join(known)}")
+        raise W2SError("no methods", where="run", mend=f"name some of: {', '.join(METHODS)}")
+    for name in methods or ():  # a misspelt name is told before anything is loaded
+        if isinstance(name, str) and name not in TEXT_METHODS:
+            METHODS[name]
     if seeds is not None and seeds < 1:
         raise W2SError(f"seeds is {seeds}", where="run", mend="give 1 or more")
+    if not isinstance(task, Task):
+        task = load_task(task, size=default_size(size))
     if split is not None:
         task = task.resplit(split)
     if task.in_text:
