@@ -229,6 +229,12 @@ def test_what_the_authors_recommend_for_decoding_is_not_followed(advised, of, ki
     assert any(len(set(text.split())) < len(text.split()) for text in texts)  # repetitions
 
 
+def test_a_first_token_that_a_model_needs_stays(advised):
+    here = load(advised("bart", forced_bos_token_id=len(SPECIAL) + 7))  # as mBART needs a language
+    texts = here.write(here.untouched(), ROWS, 3)
+    assert all(text.startswith("w7") for text in texts)
+
+
 # Learning
 
 
@@ -245,6 +251,15 @@ def test_learning_answers_raises_their_score(of, kind, how):
     assert (after > before + 0.5).mean() > 0.8
     assert after.mean() > before.mean() + 1
     np.testing.assert_array_equal(here.score(here.untouched(), ROWS, TEXTS), before)
+
+
+@pytest.mark.parametrize(("how", "rate"), [("lora", 0.1), ("whole", 0.2), ("top:2", 0.3)])
+def test_each_way_to_train_has_a_rate_of_its_own(of, how, rate, monkeypatch):
+    monkeypatch.setattr(whole, "RATES", {"lora": 0.1, "whole": 0.2, "top": 0.3})
+    rates = []
+    monkeypatch.setattr(whole, "fit", lambda *_, lr, **__: rates.append(lr))
+    of("gpt2", how).taught(ROWS, TEXTS, epochs=1, seed=0)
+    assert rates == [rate]
 
 
 @pytest.mark.parametrize("kind", ["llama", "t5"])
@@ -580,6 +595,7 @@ def test_a_teacher_in_half_precision_leaves_no_rounded_weights_to_its_student(fo
     monkeypatch.setattr(whole, "_half", lambda device: True)
     here, apart = (load(folder("llama"), "whole") for _ in range(2))
     teacher = here.taught(ROWS, TEXTS, epochs=3, seed=0)
+    assert teacher(here.tell([0], ["w1"]), [0])[0].dtype == torch.bfloat16
     found = here.taught(ROWS, TEXTS, epochs=2, seed=1, teacher=(here, teacher, 1.0))
     assert same(found, here.taught(ROWS, TEXTS, epochs=2, seed=1, teacher=(apart, teacher, 1.0)))
 

@@ -403,8 +403,8 @@ def _be_greedy(model, end: int) -> set[int]:
 def _operations(model, two: bool) -> tuple[float, float]:
     """Operations per token read and written: multiply-adds counted twice, attention left out."""
     head = model.get_output_embeddings().weight
-    tables = [m for m in model.modules() if isinstance(m, nn.Embedding)]  # looked up, no arithmetic
-    idle = {id(head)} | {id(table.weight) for table in tables}
+    tables = [m for m in model.modules() if isinstance(m, nn.Embedding)]
+    idle = {id(table.weight) for table in tables}  # looked up, no arithmetic
     read, written = (
         sum(p.numel() for p in stack.parameters() if id(p) not in idle)
         for stack in (model.get_encoder() if two else model.get_decoder(), model.get_decoder())
