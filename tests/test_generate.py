@@ -14,7 +14,16 @@ from tiny_models import WORDS, save_writer
 from w2s_lab import generate
 from w2s_lab.assets import is_whole
 from w2s_lab.errors import W2SError
-from w2s_lab.generate import ANSWER, DOCUMENT, Prompts, Top, cut, log_likelihood, write
+from w2s_lab.generate import (
+    ANSWER,
+    DOCUMENT,
+    Prompts,
+    Top,
+    cut,
+    log_likelihood,
+    write,
+    write_all,
+)
 from w2s_lab.models import language_model
 
 LONG = "w1 w2 w3 w4 w5 w6 w7"
@@ -272,7 +281,7 @@ def test_no_step_is_the_untouched_model_and_the_whole_way_the_trained_one(lm):
 def test_trained_blocks_are_copies_and_hold_no_weight_of_the_others(lm):
     before = {name: p.clone() for name, p in lm.model.state_dict().items()}
     top = moved(lm)
-    assert {name.split(".")[0] for name, _ in top.named_parameters()} == {"blocks", "norm"}
+    assert {name.split(".")[0] for name, _ in top.named_parameters()} == {"blocks", "way_out"}
     assert len(top.blocks) == 2 and not any(p.requires_grad for p in lm.model.parameters())
     assert all(torch.equal(before[name], p) for name, p in lm.model.state_dict().items())
 
@@ -394,3 +403,59 @@ def test_a_model_without_rotary_positions_is_one_clear_line(tmp_path, name):
     with pytest.raises(W2SError, match="rotary positions") as error:
         Top(language_model(name, device="cpu"), 0, 1)
     assert 'size="full"' in str(error.value) and "\n" not in str(error.value)
+
+
+# --- several writers ------------------------------------------------------------------------------
+
+
+def other(lm, seed):
+    """A writer of other weights."""
+    top = Top(lm, 2, 4)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in top.parameters():
+            weight += 0.2 * torch.randn(weight.shape, generator=generator)
+    return top
+
+
+@pytest.mark.parametrize("rows", [2, 5, 96])
+def test_writers_side_by_side_write_what_each_writes_alone(lm, monkeypatch, rows):
+    monkeypatch.setattr(generate, "WRITE_ROWS", rows)
+    prompts, tops = Prompts(lm, DOCUMENTS, QUESTIONS), [other(lm, seed) for seed in range(3)]
+    together = write_all(tops, prompts, EVERY, limit=9)
+    assert together == [write(top, prompts, EVERY, limit=9) for top in tops]
+    assert len({tuple(texts) for texts in together}) == 3  # they are not all alike
+
+
+def test_writers_of_other_blocks_cannot_share_what_lies_below(lm):
+    prompts = Prompts(lm, DOCUMENTS, QUESTIONS)
+    with pytest.raises(W2SError, match="each write alone"):
+        write_all([Top(lm, 1, 4), Top(lm, 2, 4)], prompts, EVERY, limit=2)
+
+
+def test_an_answer_told_again_is_not_passed_again(lm, monkeypatch):
+    prompts, passed, through = Prompts(lm, DOCUMENTS, QUESTIONS), [], generate.Told._pass
+
+    def counting(self, batch):
+        passed.extend(self.rows[i] for i in batch)
+        return through(self, batch)
+
+    monkeypatch.setattr(generate.Told, "_pass", counting)
+    prompts.tell([0, 2], [ANSWERS[0], ANSWERS[2]], 1)
+    prompts.tell([2, 0, 0, 3], [ANSWERS[2], "w9", ANSWERS[0], ANSWERS[3]], 1)
+    assert sorted(passed) == [0, 0, 2, 3]  # "w9" and the answer to 3 are new
+    prompts.tell([0], [ANSWERS[0]], 2)  # another block makes other states
+    assert len(passed) == 5
+
+
+def test_a_way_out_stands_between_the_last_block_and_the_head(lm):
+    told = Prompts(lm, DOCUMENTS, QUESTIONS).tell(EVERY, ANSWERS, 1)
+    doubled = torch.nn.Sequential(torch.nn.Linear(32, 32, bias=False), lm.norm)
+    torch.nn.init.eye_(doubled[0].weight)
+    top = Top(lm, 1, 4, doubled)
+    close(log_likelihood(top, told), log_likelihood(Top(lm, 1, 4), told), 1e-6)
+    with torch.no_grad():
+        top.way_out[0].weight.zero_()
+    assert (log_likelihood(top, told)[0] == log_likelihood(top.towards(1.0), told)[0]).all()
+    untouched = log_likelihood(Top(lm, 1, 4, doubled), told)
+    close(log_likelihood(top.towards(0.0), told), untouched, 1e-6)

@@ -212,5 +212,6 @@ def test_garbage_of_the_weak_model_can_be_drawn(text):
 
 
 def test_an_unbounded_interval_reaches_the_edge():
-    ends = text_plots._ends(Estimate(0.5, -np.inf, np.inf), 0.0, 1.0)
-    assert ends.tolist() == [0, 1]
+    _, ax = plots.axes(1)
+    ax.set_xlim(0, 1)
+    assert plots.within(Estimate(0.5, -np.inf, np.inf), ax).tolist() == [0, 1]

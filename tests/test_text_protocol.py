@@ -138,8 +138,9 @@ def test_a_result_can_be_read_printed_and_saved(whole, tmp_path):
 def test_the_ceiling_learned_and_the_methods_differ(whole):
     scores = {name: whole.scores(name).mean() for name in ("ceiling", "strong zero-shot")}
     assert scores["ceiling"] > scores["strong zero-shot"]
-    means = {whole.scores(name).mean() for name in ("naive", "likely", "agreed", "mixed", "soft")}
-    assert len(means) == 5
+    # `agreed` may choose the same half as `likely`: which texts they choose is asked elsewhere
+    for names in (("naive", "likely", "mixed", "soft"), ("naive", "agreed", "mixed", "soft")):
+        assert len({whole.scores(name).mean() for name in names}) == 4
 
 
 def test_the_whole_way_of_the_dial_is_the_naive_student(whole):
@@ -261,14 +262,14 @@ def test_a_method_of_ones_own_is_never_taken_from_the_cache(world, whole, monkey
 
 @pytest.mark.parametrize("rubbish", ["", "§ %% ((", "w1 " * 60])
 def test_a_weak_model_that_writes_rubbish_ends_in_a_report(world, fresh, monkeypatch, rubbish):
-    through = Blocks.write
+    through = Blocks.write_all
 
-    def write(self, writer, rows, limit, desc=""):
+    def write_all(self, writers, rows, limit, desc=""):
         if self.depth == 2:
-            return [rubbish] * len(rows)
-        return through(self, writer, rows, limit, desc)
+            return [[rubbish] * len(rows) for _ in writers]
+        return through(self, writers, rows, limit, desc)
 
-    monkeypatch.setattr(Blocks, "write", write)
+    monkeypatch.setattr(Blocks, "write_all", write_all)
     names = ("naive", "likely", "agreed", "shrink", "soft")
     found = some(world, *names)
     assert "naive" in repr(found) and "soft" in found._repr_html_()

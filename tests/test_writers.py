@@ -68,7 +68,10 @@ def test_what_is_taught_becomes_likelier_and_what_is_not_taught_does_not(strong)
 def test_training_moves_the_top_blocks_and_the_norm_and_leaves_the_shared_model_alone(strong):
     before = {name: p.clone() for name, p in strong.lm.model.state_dict().items()}
     writer, untouched = learned(strong), strong.untouched()
-    assert {name.partition(".")[0] for name, _ in writer.named_parameters()} == {"blocks", "norm"}
+    assert {name.partition(".")[0] for name, _ in writer.named_parameters()} == {
+        "blocks",
+        "way_out",
+    }
     for a, b in zip(writer.parameters(), untouched.parameters(), strict=True):
         assert not torch.equal(a, b) and not a.requires_grad
     after = strong.lm.model.state_dict()
@@ -163,10 +166,10 @@ def test_weights_that_were_written_anew_are_read_anew(tmp_path):
 
 def test_costs_are_counted_per_token_of_prompt_and_answer(strong, weak):
     # words of document and question: 5, 2, 7, 5, 4, 3. A block has 2·32·32 + 2·32·16 + 3·32·64 +
-    # 2·32 = 9,280 weights, the head 44·32 = 1,408
+    # 2·32 = 9,280 weights, the norm before the head 32, the head 44·32 = 1,408
     assert strong.cost()["prompt_tokens"] == pytest.approx(26 / 6)
     assert strong.cost()["read_flops"] == 2 * 4 * 9280
-    assert strong.cost()["write_flops"] == 2 * (4 * 9280 + 1408)
+    assert strong.cost()["write_flops"] == 2 * (4 * 9280 + 32 + 1408)
     assert weak.cost()["read_flops"] == 2 * 2 * 9280
     assert weak.cost()["read_seconds"] == pytest.approx(strong.cost()["read_seconds"] / 2)
 
@@ -199,3 +202,36 @@ def test_a_lead_is_cut_at_the_limit_and_costs_nothing():
     copier = Lead(["T\nOne two three four. Five.", "def a_b_c(): ..."])
     assert copier.write(None, (1, 0), 3) == ["A b c.", "One two three"]
     assert set(copier.cost().values()) == {0.0}
+
+
+# --- a cut model ----------------------------------------------------------------------------------
+
+
+def test_a_cut_model_finds_its_way_out_by_reading_unlabelled_items_only(folder, monkeypatch):
+    from w2s_lab import shortcut as room
+
+    read, through = [], room.shortcut
+
+    def looking(lm, depth, texts):
+        read.append((depth, tuple(texts)))
+        return through(lm, depth, texts)
+
+    monkeypatch.setattr(room, "shortcut", looking)
+    cut = Blocks(f"{folder}:3", DOCUMENTS, QUESTIONS, "cpu", unlabelled=(0, 2, 3))
+    cut.untouched(), cut.untouched()
+    assert read == [(3, (DOCUMENTS[0], DOCUMENTS[2]))]  # once, and item 3 repeats item 0
+    Blocks(str(folder), DOCUMENTS, QUESTIONS, "cpu").untouched()
+    assert len(read) == 1  # the whole model has its own
+
+
+def test_a_cut_model_learns_its_way_out_too(weak):
+    before, after = weak.untouched(), learned(weak)
+    assert not torch.equal(before.way_out[0].weight, after.way_out[0].weight)
+    assert same(before, weak.untouched())
+
+
+def test_a_cut_model_costs_its_blocks_its_way_out_and_the_head(weak, strong):
+    # 32·32 weights and 32 of bias, and the norm's 32; the head has 44·32
+    ours, whole = weak.cost(), strong.cost()
+    assert ours["write_flops"] - ours["read_flops"] == 2 * (32 * 32 + 32 + 32 + 44 * 32)
+    assert whole["write_flops"] - whole["read_flops"] == 2 * (32 + 44 * 32)

@@ -27,11 +27,11 @@ from w2s_lab.progress import bar
 DOCUMENT = 2400  # characters; longer inputs are cut before any model sees them, for all alike
 ANSWER = 400  # characters, the same for what is to be written
 READ_TOKENS = 2048  # of one batch while prompts are read: its keys and values take 100 MB
-WRITE_ROWS = 96  # texts written side by side
+WRITE_ROWS = 96  # texts written side by side: keys and values of papers take 1.4 GB
 SCORE_TOKENS = 512  # of one batch while texts are scored: logits over the vocabulary take 100 MB
 FORMAT = "1"  # raise it when what is stored changes
 
-Past = dict[int, tuple[Tensor, Tensor]]  # block → keys and values (batch, heads, tokens, size)
+Past = dict[int, Tensor]  # block → keys and values, (2, batch, heads, tokens, size)
 
 
 def cut(text: str, characters: int) -> str:
@@ -66,6 +66,8 @@ class Prompts:
         self.ids = [a + b for a, b in zip(self._first, self._rest, strict=True)]
         # the last token is not stored: it is the first that a writer takes in
         self.lengths = np.array([len(ids) - 1 for ids in self.ids])
+        # (block, prompt, answer) → states of `Told`; 35 kB for an answer of 30 tokens
+        self.states: dict[tuple[int, int, tuple[int, ...]], Tensor] = {}
 
     @cached_property
     def _places(self) -> tuple[dict, list[range], list[range]]:
@@ -81,20 +83,20 @@ class Prompts:
         return documents, [documents[ids] for ids in self._first], rest
 
     @cached_property
-    def _store(self) -> np.memmap:
+    def _store(self) -> Tensor:
         """Keys and values, float16, shape (blocks, 2, tokens, heads, size), mapped from disk."""
         content = hashlib.sha256(repr((self._first, self._rest)).encode()).hexdigest()[:20]
         home = cache_dir() / "prompts" / f"{self.lm.key}-{self.lm.depth}-{FORMAT}" / content
         folder = atomic_folder(home, self._read)
-        store = np.load(folder / "past.npy", mmap_mode="r")
-        assert isinstance(store, np.memmap)
-        return store
+        self._seconds = json.loads((folder / "seconds.json").read_text())
+        # "c": torch wants memory that could be written; what is written would not reach the file
+        return torch.from_numpy(np.load(folder / "past.npy", mmap_mode="c"))
 
     @cached_property
     def seconds_per_token(self) -> float:
         """What the reading took when it was done, per token of the prompts."""
-        file = Path(str(self._store.filename)).with_name("seconds.json")
-        return json.loads(file.read_text()) / float(self.lengths.sum())
+        assert len(self._store)  # read by now
+        return self._seconds / float(self.lengths.sum())
 
     @torch.inference_mode()
     def _read(self, folder: Path) -> None:
@@ -118,31 +120,34 @@ class Prompts:
     def _read_batch(self, store, parts) -> None:
         """Reads token ids, each after what is stored of the text before them."""
         ids = _padded([torch.tensor(ids) for ids, _, _ in parts])
-        past, known = _gathered(store, [before for _, before, _ in parts], 0, self.lm.depth)
+        before = [[places] for _, places, _ in parts]
+        past, known = _gathered(torch.from_numpy(store), before, 0, self.lm.depth)
         grown = Grown(past)
         positions = known.sum(1, keepdim=True) + torch.arange(ids.shape[1])
         hidden = self.lm.embed(ids.to(self.lm.device))
         blocks = self.lm.blocks[: self.lm.depth]
         _run(self.lm, blocks, hidden, positions, _mask(known, ids.shape[1]), grown)
-        for block, (keys, values) in grown.new.items():
+        for block, new in grown.new.items():
             for row, (part, _, places) in enumerate(parts):
-                for which, new in enumerate((keys, values)):
-                    new = new[row, :, : len(part)].transpose(0, 1)
-                    store[block, which, places.start : places.stop] = new.half().cpu().numpy()
+                said = new[:, row, :, : len(part)].transpose(1, 2)
+                store[block, :, places.start : places.stop] = said.half().cpu().numpy()
 
-    def past(self, rows: Sequence[int], first: int, last: int) -> tuple[Past, Tensor]:
+    def past(
+        self, rows: Sequence[int], first: int, last: int, room: int = 0
+    ) -> tuple[Past, Tensor]:
         """Keys and values of the prompts in blocks `first` to `last`, and which of them are real.
 
+        Args:
+            room: empty places to leave behind each prompt, for tokens to come.
+
         Returns:
-            by block two tensors (batch, heads, tokens, size), filled from the right, and a bool
-            tensor (batch, tokens), False where a shorter prompt has none.
+            by block a tensor (2, batch, heads, tokens + room, size), filled from the right up to
+            the room, and a bool tensor (batch, tokens), False where a shorter prompt has none.
         """
         _, firsts, rests = self._places
-        places = [(*firsts[i], *rests[i]) for i in rows]
-        found, known = _gathered(self._store, places, first, last)
-        return {
-            k: (a.to(self.lm.device), b.to(self.lm.device)) for k, (a, b) in found.items()
-        }, known
+        places = [(firsts[i], rests[i]) for i in rows]
+        found, known = _gathered(self._store, places, first, last, room)
+        return {block: past.to(self.lm.device) for block, past in found.items()}, known
 
     def tell(self, rows: Sequence[int], texts: Sequence[str], first: int) -> "Told":
         """Texts to be scored or learned as answers to the prompts `rows`: see `Told`."""
@@ -173,12 +178,16 @@ class Told:
 
     def __post_init__(self):
         self.lengths = np.array([len(ids) for ids in self.targets])
-        self.states = [torch.empty(0)] * len(self.rows)
+        kept = self.prompts.states
+        keys = [(self.first, *told) for told in zip(self.rows, self.targets, strict=True)]
+        new = np.array([i for i, key in enumerate(keys) if key not in kept], int)
         with torch.inference_mode():
-            for batch in batches_of_like_length(self.lengths, SCORE_TOKENS):
-                self._pass(batch)
+            for batch in batches_of_like_length(self.lengths[new], SCORE_TOKENS):
+                for i, states in zip(new[batch], self._pass(new[batch]), strict=True):
+                    kept[keys[i]] = states
+        self.states = [kept[key] for key in keys]
 
-    def _pass(self, batch) -> None:
+    def _pass(self, batch) -> list[Tensor]:
         lm = self.prompts.lm
         # the prompt's last token predicts the first target, each target the next
         said = [
@@ -190,31 +199,38 @@ class Told:
             positions = known.sum(1, keepdim=True) + torch.arange(hidden.shape[1])
             mask = _mask(known, hidden.shape[1])
             hidden = _run(lm, lm.blocks[: self.first], hidden, positions, mask, Grown(past))
-        for row, i in enumerate(batch):
-            self.states[i] = hidden[row, : self.lengths[i]].half().cpu()
+        halves = hidden.half().cpu()
+        return [halves[row, : self.lengths[i]].clone() for row, i in enumerate(batch)]
 
 
 class Top(nn.Module):
-    """Blocks `first` to `last` of a language model and its final norm: what is trained.
+    """Blocks `first` to `last` of a language model and the way to its head: what is trained.
 
     The prompt is read by the untouched model; these blocks, trained or not, take in the written
     tokens and look back at that reading. Blocks above `last` are left out: a cut model.
     """
 
-    def __init__(self, lm: LanguageModel, first: int, last: int):
+    def __init__(self, lm: LanguageModel, first: int, last: int, way_out: nn.Module | None = None):
+        """Copies the blocks.
+
+        Args:
+            way_out: what the last block's states pass through before the head; by default the
+                model's norm. A cut model needs a `shortcut` before that.
+        """
         super().__init__()
         if not 0 <= first < last <= lm.depth:
             raise W2SError(
                 f"no blocks {first} to {last}", where=lm.name, mend=f"stay within 0 to {lm.depth}"
             )
-        self.lm_ = [lm]  # in a list, so that its weights do not count as this module's
+        # in a list, so that untouched weights do not count as this module's
+        self._untouched = [lm, way_out or lm.norm]
         self.first, self.last = first, last
         self.blocks = copy.deepcopy(lm.blocks[first:last]).requires_grad_()
-        self.norm = copy.deepcopy(lm.norm).requires_grad_()
+        self.way_out = copy.deepcopy(way_out or lm.norm).requires_grad_()
 
     @property
     def lm(self) -> LanguageModel:
-        return self.lm_[0]
+        return self._untouched[0]
 
     def forward(self, told: Told, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Logits of all targets of a batch, one answer after another, and the targets.
@@ -226,7 +242,7 @@ class Top(nn.Module):
         past, known = told.prompts.past([told.rows[i] for i in batch], self.first, self.last)
         positions = known.sum(1, keepdim=True) + torch.arange(hidden.shape[1])
         mask = _mask(known, hidden.shape[1])
-        hidden = self.norm(_run(self.lm, self.blocks, hidden, positions, mask, Grown(past)))
+        hidden = self.way_out(_run(self.lm, self.blocks, hidden, positions, mask, Grown(past)))
         real = torch.arange(hidden.shape[1]) < torch.tensor(told.lengths[list(batch)])[:, None]
         targets = torch.tensor([t for i in batch for t in told.targets[i]])
         return self.lm.head(hidden[real.to(hidden.device)]), targets.to(hidden.device)
@@ -236,7 +252,7 @@ class Top(nn.Module):
 
         Interpolated weights: Wortsman et al. 2022, section 2.
         """
-        mixed = Top(self.lm, self.first, self.last)
+        mixed = Top(self.lm, self.first, self.last, self._untouched[1])
         with torch.no_grad():
             for ours, theirs in zip(mixed.parameters(), self.parameters(), strict=True):
                 ours.lerp_(theirs, share)
@@ -256,41 +272,51 @@ def log_likelihood(top: Top, told: Told) -> list[np.ndarray]:
     return found
 
 
-@torch.inference_mode()
 def write(
     top: Top, prompts: Prompts, rows: Sequence[int], *, limit: int, desc: str = ""
 ) -> list[str]:
-    """Greedy answers to the prompts `rows`: the likeliest token each time, until the turn ends.
+    """What one writer answers to the prompts `rows`: see `write_all`."""
+    return write_all([top], prompts, rows, limit=limit, desc=desc)[0]
 
+
+@torch.inference_mode()
+def write_all(
+    tops: Sequence[Top], prompts: Prompts, rows: Sequence[int], *, limit: int, desc: str = ""
+) -> list[list[str]]:
+    """Greedy answers of each writer: the likeliest token each time, until the turn ends.
+
+    What lies below the trained blocks is the same for all writers and runs once for all of them.
     Texts of like prompt length are written side by side; one that has ended leaves the batch, so
     nobody waits for the longest. The same text comes out alone and in company, up to ties that
     rounding decides.
 
     Args:
-        top: the trained blocks; those below them are the untouched model's.
+        tops: writers that train the same blocks of the same model.
+        rows: the prompts, the same for every writer.
         limit: tokens after which a text that has not ended is cut off.
 
     Returns:
-        the texts; an empty one where the model ended the turn at once.
+        for each writer its texts, an empty one where it ended the turn at once.
     """
-    lm, rows = top.lm, list(rows)
-    blocks = [*lm.blocks[: top.first], *top.blocks]
-    said: list[list[int]] = [[] for _ in rows]
-    order = np.argsort(-prompts.lengths[rows], kind="stable")
-    with bar(total=len(rows), desc=desc or f"{lm.name} writes", unit="text") as seen:
+    lm, rows = tops[0].lm, list(rows)
+    if any((top.lm, top.first, top.last) != (lm, tops[0].first, tops[0].last) for top in tops):
+        raise W2SError("other blocks are trained", where="writers", mend="let each write alone")
+    # a job is a writer and a prompt
+    whose, which = (a.ravel() for a in np.indices((len(tops), len(rows))))
+    said: list[list[int]] = [[] for _ in whose]
+    order = np.argsort(-prompts.lengths[rows][which], kind="stable")
+    with bar(total=len(said), desc=desc or f"{lm.name} writes", unit="text") as seen:
         for start in range(0, len(order), WRITE_ROWS):
-            alive = order[start : start + WRITE_ROWS]
-            past, known = prompts.past([rows[i] for i in alive], 0, top.last)
-            kept = Room(past, limit)
-            del past
+            alive = np.sort(order[start : start + WRITE_ROWS])  # a writer's rows lie together
+            asked = [rows[i] for i in which[alive]]
+            past, known = prompts.past(asked, 0, tops[0].last, room=limit)
+            kept = Room(past, used=known.shape[1])
             place = known.sum(1, keepdim=True)
-            token = torch.tensor([prompts.ids[rows[i]][-1] for i in alive])
+            token = torch.tensor([prompts.ids[i][-1] for i in asked])
             for step in range(limit):
-                hidden = lm.embed(token[:, None].to(lm.device))
                 known = torch.cat([known, known.new_ones(len(known), 1)], 1)
-                mask = known[:, None, None].to(lm.device)
-                hidden = _run(lm, blocks, hidden, place + step, mask, kept)
-                token = lm.head(top.norm(hidden)[:, 0]).argmax(-1).cpu()
+                states = _step(tops, whose[alive], token, place + step, known, kept)
+                token = lm.head(states).argmax(-1).cpu()
                 for i, t in zip(alive, token.tolist(), strict=True):
                     said[i].append(t)
                 goes_on = torch.nonzero(token != lm.end)[:, 0]
@@ -301,7 +327,22 @@ def write(
                 alive, token = alive[goes_on.numpy()], token[goes_on]
                 known, place = known[goes_on], place[goes_on]
     ended = [ids[: ids.index(lm.end)] if lm.end in ids else ids for ids in said]
-    return [lm.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in ended]
+    texts = [lm.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in ended]
+    return [texts[k * len(rows) : (k + 1) * len(rows)] for k in range(len(tops))]
+
+
+def _step(tops, whose: np.ndarray, token: Tensor, at: Tensor, known: Tensor, kept: "Room"):
+    """States before the head of one more token in each row, (rows, dim); `whose` is sorted."""
+    lm = tops[0].lm
+    mask = known[:, None, None].to(lm.device)
+    hidden = lm.embed(token[:, None].to(lm.device))
+    hidden = _run(lm, lm.blocks[: tops[0].first], hidden, at, mask, kept)
+    states = []
+    for writer in np.unique(whose):
+        part = slice(*np.searchsorted(whose, [writer, writer + 1]))
+        own = _run(lm, tops[writer].blocks, hidden[part], at[part], mask[part], kept.part(part))
+        states.append(tops[writer].way_out(own)[:, 0])
+    return torch.cat(states)
 
 
 class Grown:
@@ -315,30 +356,34 @@ class Grown:
         self.past = past
         self.new: Past = {}
 
-    def update(self, keys: Tensor, values: Tensor, block: int, *_, **__) -> tuple[Tensor, Tensor]:
-        self.new[block] = keys, values
+    def update(self, keys: Tensor, values: Tensor, block: int, *_, **__) -> Tensor:
+        self.new[block] = torch.stack([keys, values])
         if block not in self.past:
-            return keys, values
-        before = self.past[block]
-        return torch.cat([before[0], keys], 2), torch.cat([before[1], values], 2)
+            return self.new[block]
+        return torch.cat([self.past[block], self.new[block]], 3)
 
 
 class Room:
-    """Keys and values of prompts with room for the tokens to come: nothing is copied per step."""
+    """Keys and values of prompts with room for the tokens to come: nothing is copied per step.
 
-    def __init__(self, past: Past, room: int):
-        self.used = next(iter(past.values()))[0].shape[2]
-        self.held = {}
-        for block, (keys, values) in past.items():
-            *batch, tokens, size = keys.shape
-            held = keys.new_empty(2, *batch, tokens + room, size)
-            held[0, :, :, :tokens], held[1, :, :, :tokens] = keys, values
-            self.held[block] = held
+    Attributes:
+        held: by block a tensor (2, batch, heads, places, size).
+        used: how many of the places are taken.
+    """
 
-    def update(self, keys: Tensor, values: Tensor, block: int, *_, **__) -> tuple[Tensor, Tensor]:
+    def __init__(self, held: Past, used: int):
+        self.held, self.used = held, used
+
+    def update(self, keys: Tensor, values: Tensor, block: int, *_, **__) -> Tensor:
         held, end = self.held[block], self.used + keys.shape[2]
         held[0, :, :, self.used : end], held[1, :, :, self.used : end] = keys, values
-        return held[0, :, :, :end], held[1, :, :, :end]
+        return held[:, :, :, :end]
+
+    def part(self, rows: slice) -> "Room":
+        """Some of the rows; what is written there is written here."""
+        part = copy.copy(self)
+        part.held = {block: held[:, rows] for block, held in self.held.items()}
+        return part
 
     def advance(self, rows: Tensor) -> None:
         """One token on, for these rows; the memory of ended rows is given up now and then."""
@@ -371,20 +416,24 @@ def _mask(known: Tensor, tokens: int) -> Tensor:
     return torch.cat([sees, causal.expand(len(known), -1, -1)], 2)[:, None]
 
 
-def _gathered(store, places: Sequence[Sequence[int]], first: int, last: int) -> tuple[Past, Tensor]:
+def _gathered(
+    store: Tensor, places: Sequence[Sequence[range]], first: int, last: int, room: int = 0
+) -> tuple[Past, Tensor]:
     """Stored keys and values at the `places` of each row, shorter rows filled from the right."""
-    width = max(len(row) for row in places)
-    index = np.zeros((len(places), width), np.int64)
-    known = torch.zeros(len(places), width, dtype=torch.bool)
-    for i, row in enumerate(places):
-        index[i, width - len(row) :] = row
-        known[i, width - len(row) :] = True
-    if not width:
-        return {}, known
+    sizes = [sum(len(part) for part in row) for row in places]
+    width = max(sizes)
+    known = torch.arange(width) >= width - torch.tensor(sizes)[:, None]
     past = {}
-    for block in range(first, last):
-        pair = (torch.from_numpy(store[block, which][index]) for which in (0, 1))
-        past[block] = tuple(part.float().transpose(1, 2) for part in pair)
+    for block in range(first, last) if width + room else ():
+        _, _, _, heads, size = store.shape
+        past[block] = torch.empty(2, len(places), heads, width + room, size)
+        for i, row in enumerate(places):
+            at = width - sizes[i]
+            past[block][:, i, :, :at] = 0
+            for part in row:
+                stored = store[block, :, part.start : part.stop]
+                past[block][:, i, :, at : at + len(part)] = stored.transpose(1, 2)
+                at += len(part)
     return past, known
 
 

@@ -17,8 +17,26 @@ from w2s_lab.errors import W2SError
 LADDER = {"static": ("minilm", 0), "minilm": ("minilm", 4), "smollm2": ("smollm2", 10)}
 
 
+class _Files:
+    """What a model's folder alone decides."""
+
+    folder: Path
+
+    @cached_property
+    def tokenizer(self):
+        from transformers import AutoTokenizer
+
+        _hush()
+        return AutoTokenizer.from_pretrained(self.folder)
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of weights and tokenizer files: another content is another key."""
+        return _content(self.folder)
+
+
 @dataclass(frozen=True)
-class Trunk:
+class Trunk(_Files):
     """A frozen model, read after one of its blocks.
 
     Attributes:
@@ -34,13 +52,6 @@ class Trunk:
     device: str
 
     @cached_property
-    def tokenizer(self):
-        from transformers import AutoTokenizer
-
-        _hush()
-        return AutoTokenizer.from_pretrained(self.folder)
-
-    @cached_property
     def model(self):
         import torch
         from transformers import AutoModel
@@ -48,11 +59,6 @@ class Trunk:
         _hush()
         loaded = AutoModel.from_pretrained(self.folder, dtype=torch.float32)
         return loaded.to(self.device).eval()
-
-    @cached_property
-    def key(self) -> str:
-        """A hash of weights and tokenizer files: another content is another key."""
-        return _content(self.folder)
 
     def at(self, layer: int) -> "Trunk":
         """The same model, read after another block."""
@@ -95,7 +101,7 @@ class _Reached(Exception):
 
 
 @dataclass(frozen=True)
-class LanguageModel:
+class LanguageModel(_Files):
     """A frozen causal language model in its parts: blocks can be cut off, or trained alone.
 
     Any decoder of rotary positions and plain blocks (Llama, Mistral, Qwen, SmolLM).
@@ -113,19 +119,16 @@ class LanguageModel:
     device: str
 
     @cached_property
-    def tokenizer(self):
-        from transformers import AutoTokenizer
-
-        _hush()
-        return AutoTokenizer.from_pretrained(self.folder)
-
-    @cached_property
     def model(self):
         import torch
         from transformers import AutoModelForCausalLM
 
+        from w2s_lab.attention import GROUPED
+
         _hush()
-        loaded = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32)
+        loaded = AutoModelForCausalLM.from_pretrained(
+            self.folder, dtype=torch.float32, attn_implementation=GROUPED
+        )
         inner = getattr(loaded, "model", None)
         parts = ("embed_tokens", "layers", "norm", "rotary_emb")
         if not all(hasattr(inner, part) for part in parts) or not hasattr(loaded, "lm_head"):
@@ -163,11 +166,6 @@ class LanguageModel:
         config = self.model.config
         size = getattr(config, "head_dim", None)
         return size or config.hidden_size // config.num_attention_heads
-
-    @cached_property
-    def key(self) -> str:
-        """A hash of weights and tokenizer files: another content is another key."""
-        return _content(self.folder)
 
     @cached_property
     def frame(self) -> tuple[str, str]:

@@ -120,14 +120,10 @@ def gap(result: "Result", path: str | Path | None = None) -> Figure:
     left, right = limits([list(vars(told.scores[name]).values()) for name in result.probs])
     ax.set_xlim(left, right)
 
-    def span(score: Estimate) -> np.ndarray:
-        """Both ends; one that the data do not bound reaches to the edge."""
-        return np.clip([score.low, score.high], left, right)
-
     ends = sorted(ROLES, key=lambda name: told.scores[name].value)
     for name, side in zip(ends, ("right", "left"), strict=True):
         score, (colour, _, style) = told.scores[name], ROLES[name]
-        ax.axvspan(*span(score), color=colour, alpha=0.13, linewidth=0)
+        ax.axvspan(*within(score, ax), color=colour, alpha=0.13, linewidth=0)
         ax.axvline(score.value, color=colour, linewidth=2, linestyle=style)
         ax.annotate(
             f"{name} {score}",
@@ -139,28 +135,8 @@ def gap(result: "Result", path: str | Path | None = None) -> Figure:
             fontsize=TEXT,
             fontweight="bold",
         )
-    # half a row of air between the students and the baselines
-    rows = [-k - 0.5 * (k >= len(told.ranked)) for k in range(len(names))]
-    for row, name in zip(rows, names, strict=True):
-        score, student = told.scores[name], name in told.pgr
-        ax.errorbar(
-            score.value,
-            row,
-            xerr=np.abs(span(score) - score.value)[:, None],
-            fmt="o" if student else "D",
-            color=BLUE if student else BLACK,
-            markerfacecolor=BLUE if student else "white",
-            markersize=8,
-            linewidth=2 if student else 1.2,
-            capsize=3,
-        )
-        if student:
-            at = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": TEXT}
-            ax.annotate(f"PGR {told.pgr[name]}", (1.02, row), **at)
-    ax.set_yticks(rows, [*told.ranked, *(f"baseline: {name}" for name in baselines)])
-    ax.set_ylim(rows[-1] - 0.6, 0.6)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="x", alpha=0.25)
+    beside = {name: f"PGR {told.pgr[name]}" for name in told.ranked}
+    score_rows(ax, told.scores, beside, baselines)
     ax.set_xlabel(f"{_metric(result)} on test, 95 % intervals", fontsize=TEXT)
     title = _headline(told.ranked[0], told.pgr[told.ranked[0]])
     words = [
@@ -174,6 +150,44 @@ def gap(result: "Result", path: str | Path | None = None) -> Figure:
     if path is not None:
         save(figure, path)
     return figure
+
+
+def score_rows(
+    ax: Any, scores: Mapping[str, Estimate], students: Mapping[str, str], baselines: Sequence[str]
+) -> None:
+    """One row for each student, words beside it, then one for each baseline; intervals drawn.
+
+    Args:
+        students: what stands on the right of each student's row, by name, in order.
+    """
+    # half a row of air between the students and the baselines
+    names = [*students, *baselines]
+    rows = [-k - 0.5 * (k >= len(students)) for k in range(len(names))]
+    for row, name in zip(rows, names, strict=True):
+        score, student = scores[name], name in students
+        ax.errorbar(
+            score.value,
+            row,
+            xerr=np.abs(within(score, ax) - score.value)[:, None],
+            fmt="o" if student else "D",
+            color=BLUE if student else BLACK,
+            markerfacecolor=BLUE if student else "white",
+            markersize=8,
+            linewidth=2 if student else 1.2,
+            capsize=3,
+        )
+        if student:
+            at = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": TEXT}
+            ax.annotate(students[name], (1.02, row), **at)
+    ax.set_yticks(rows, [*students, *(f"baseline: {name}" for name in baselines)])
+    ax.set_ylim(rows[-1] - 0.6, 0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x", alpha=0.25)
+
+
+def within(score: Estimate, ax: Any) -> np.ndarray:
+    """Both ends of an interval; one that the data do not bound reaches to the edge."""
+    return np.clip([score.low, score.high], *ax.get_xlim())
 
 
 def _headline(best: str, pgr: Estimate) -> str:

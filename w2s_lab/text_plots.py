@@ -10,7 +10,6 @@ import numpy as np
 
 from w2s_lab import metrics, plots
 from w2s_lab.errors import W2SError
-from w2s_lab.metrics import Estimate
 from w2s_lab.plots import BLACK, BLUE, GREEN, ORANGE, TEXT, VERMILLION
 from w2s_lab.text_report import TITLES, ZERO_SHOT, percent, scored
 
@@ -43,7 +42,7 @@ def gap(
     edges = sorted((ZERO_SHOT, "ceiling"), key=lambda name: told.score[name].value)
     for name, side in zip(edges, ("right", "left"), strict=True):
         score, (colour, _) = told.score[name], FIXED[name]
-        ax.axvspan(*_ends(score, left, right), color=colour, alpha=0.12, linewidth=0)
+        ax.axvspan(*plots.within(score, ax), color=colour, alpha=0.12, linewidth=0)
         ax.axvline(score.value, color=colour, linewidth=2, linestyle="--")
         ax.annotate(
             "untouched" if name == ZERO_SHOT else name,
@@ -55,27 +54,8 @@ def gap(
             fontsize=TEXT,
             fontweight="bold",
         )
-    rows = [-k - 0.5 * (k >= len(told.ranked)) for k in range(len(names))]
-    for row, name in zip(rows, names, strict=True):
-        score, student = told.score[name], name in told.pgr
-        ax.errorbar(
-            score.value,
-            row,
-            xerr=np.abs(_ends(score, left, right) - score.value)[:, None],
-            fmt="o" if student else "D",
-            color=BLUE if student else BLACK,
-            markerfacecolor=BLUE if student else "white",
-            markersize=8,
-            linewidth=2 if student else 1.2,
-            capsize=3,
-        )
-        if student:
-            at = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": TEXT}
-            ax.annotate(f"recovers {told.recovered[name]}", (1.02, row), **at)
-    ax.set_yticks(rows, [*told.ranked, *(f"baseline: {name}" for name in baselines)])
-    ax.set_ylim(rows[-1] - 0.6, 0.6)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="x", alpha=0.25)
+    beside = {name: f"recovers {told.recovered[name]}" for name in told.ranked}
+    plots.score_rows(ax, told.score, beside, baselines)
     weak = f"; weak model: {told.score['weak']}" if "weak" in told.score else ""
     ax.set_xlabel(f"{TITLES[metric]}, 95 % intervals{weak}", fontsize=TEXT)
     best = told.ranked[0]
@@ -94,10 +74,6 @@ def gap(
     if path is not None:
         plots.save(figure, path)
     return figure
-
-
-def _ends(score: Estimate, left: float, right: float) -> np.ndarray:
-    return np.clip([score.low, score.high], left, right)
 
 
 def overfitting(result: "TextResult") -> "Figure":

@@ -7,7 +7,7 @@ the log-likelihood of what the weak model wrote.
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,19 @@ from w2s_lab.errors import W2SError
 from w2s_lab.text_methods import TextMethod, Weak
 from w2s_lab.writers import Blocks, Lead
 
-EPOCHS = 2  # passes of a student over the transfer items: most of the gain comes with the first
+EPOCHS = 2  # passes of a student over the transfer items: a third only fits the weak texts better
 GOLD_EPOCHS = 4  # passes over the few gold pairs, of the weak model and of the strong one on them
 LONGEST = 0.75  # of the gold of `supervise` is no longer than what anybody may write
-WRITTEN = 18  # test items for which every model writes; all of them are scored by likelihood
+WRITTEN = 12  # test items for which every model writes; all of them are scored by likelihood
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the untouched model
 MODELS = {  # size → weak, strong
-    "smoke": ("smollm2:24", "smollm2"),
-    "lab": ("smollm2:24", "smollm2"),
+    "smoke": ("smollm2:22", "smollm2"),
+    "lab": ("smollm2:22", "smollm2"),
     "full": ("HuggingFaceTB/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-1.7B-Instruct"),
 }
 # what a finished run depends on besides its data: another text in one of these is another run
 ROOMS = (
-    *("models", "generate", "features", "finetune", "whole", "losses"),
+    *("models", "generate", "shortcut", "features", "finetune", "whole", "losses"),
     *("writers", "text_methods", "text_metrics", "text_protocol"),
 )
 
@@ -77,7 +77,7 @@ class TextBench:
             from w2s_lab.whole import Whole
 
             return Whole(name, documents, questions, device)
-        return Blocks(name, documents, questions, device)
+        return Blocks(name, documents, questions, device, self.transfer)
 
     def _limit(self) -> int:
         """What anybody may write, in tokens of the strong model, the end of the turn included."""
@@ -153,12 +153,8 @@ class TextBench:
         self.dial: list = []
         self.chosen: dict[str, list] = {}
         self.seconds = {"weak": 0.0, "strong": 0.0}
-        zero = self.strong.untouched()
-        started = time.perf_counter()
-        texts = self.strong.write(zero, self.written, self.limit, "strong, untouched, writes")
-        self.seconds["strong"] = (time.perf_counter() - started) / len(self.written)
-        self._keep("strong zero-shot", self.strong, zero, texts)
-        self._keep("lead sentence", Lead([self.task.inputs[i] for i in self.items]), None)
+        self._keep(self.strong, {"strong zero-shot": self.strong.untouched()}, costs="strong")
+        self._keep(Lead([self.task.inputs[i] for i in self.items]), {"lead sentence": None})
         tutors = [self._weak(seed) for seed in range(max(2, self.seeds))]
         for seed in range(self.seeds):
             self._one_seed(seed, methods, tutors)
@@ -177,14 +173,33 @@ class TextBench:
             numbers[metric] = {name: by_seed(score, t, gold) for name, t in told.items()}
         return {"numbers": numbers, "texts": self.texts, "facts": {"cost": self._cost()}}
 
-    def _keep(self, name: str, writers, writer, texts: list[str] | None = None) -> None:
-        """One more seed of what `name` writes and of how likely it finds the gold."""
-        if not isinstance(writers, Lead):
-            gold = [self.gold[i] for i in self.test]
-            self.likelihood.setdefault(name, []).append(writers.score(writer, self.test, gold))
-        if texts is None:
-            texts = writers.write(writer, self.written, self.limit, f"{name} writes")
-        self.texts.setdefault(name, []).append(texts)
+    def _keep(self, writers, named: Mapping[str, Any], known=None, costs: str = "") -> None:
+        """One more seed of what each writer writes and of how likely it finds the gold.
+
+        Args:
+            named: writers by name; one that has two names writes once.
+            known: by writer the likelihood of the test gold, as far as it was seen already.
+            costs: whose seconds per text this measures, "weak" or "strong".
+        """
+        likelihood = dict(known or {})
+        distinct = list(dict.fromkeys(named.values()))
+        if not isinstance(writers, Lead):  # before the clock starts: prompts are read by then
+            likelihood.update({w: self._score(w, writers) for w in distinct if w not in likelihood})
+        started = time.perf_counter()
+        told = f"{' and '.join(named) if len(distinct) == 1 else 'students'} writing"
+        texts = dict(
+            zip(distinct, writers.write_all(distinct, self.written, self.limit, told), strict=True)
+        )
+        if costs:
+            self.seconds[costs] = (time.perf_counter() - started) / len(self.written)
+        for name, writer in named.items():
+            self.texts.setdefault(name, []).append(texts[writer])
+            if writer in likelihood:
+                self.likelihood.setdefault(name, []).append(likelihood[writer])
+
+    def _score(self, writer, writers=None) -> np.ndarray:
+        """How likely a writer finds the gold of each test item."""
+        return (writers or self.strong).score(writer, self.test, [self.gold[i] for i in self.test])
 
     def _weak(self, seed: int) -> "Tutor":
         """A weak model with its own few gold pairs, and what it writes."""
@@ -195,18 +210,14 @@ class TextBench:
             writer = self.weak.taught(
                 given, gold, epochs=GOLD_EPOCHS, seed=seed, desc="weak learns"
             )
-        # all in one go: many rows side by side cost little more than few
-        rows = (*self.transfer, *self.validation, *self.written)
-        started = time.perf_counter()
-        texts = self.weak.write(writer, rows, self.limit, "weak writes")
-        self.seconds["weak"] = (time.perf_counter() - started) / len(rows)
-        ends = np.cumsum([len(self.transfer), len(self.validation)])
-        told, validation, written = texts[: ends[0]], texts[ends[0] : ends[1]], texts[ends[1] :]
+        # many rows side by side cost little more than few
+        texts = self.weak.write(writer, self.transfer + self.validation, self.limit, "weak writes")
+        told, validation = texts[: len(self.transfer)], texts[len(self.transfer) :]
         likelihood = np.full(len(told), np.nan)
         if writer is not None:
             likelihood = self.weak.score(writer, self.transfer, told)
         if seed < self.seeds:
-            self._keep("weak", self.weak, writer, written)
+            self._keep(self.weak, {"weak": writer}, costs="weak")
         return Tutor(given, writer, told, likelihood, validation)
 
     def _one_seed(self, seed: int, methods, tutors) -> None:
@@ -218,10 +229,13 @@ class TextBench:
         def taught(rows, texts, desc, epochs=EPOCHS, **how):
             return self.strong.taught(rows, texts, epochs=epochs, seed=seed, desc=desc, **how)
 
-        self._keep("ceiling", self.strong, taught(self.transfer, gold, "ceiling learns"))
-        on_few = taught(tutor.given, few, "strong learns few", epochs=GOLD_EPOCHS)
-        self._keep("strong on gold labels", self.strong, on_few)
-        kept: list[tuple[Any, str]] = []  # students, and the method that their texts are kept under
+        students = {
+            "ceiling": taught(self.transfer, gold, "ceiling learns"),
+            "strong on gold labels": taught(
+                tutor.given, few, "strong learns few", epochs=GOLD_EPOCHS
+            ),
+        }
+        known: dict[Any, np.ndarray] = {}  # likelihood of the test gold by writer
         trained: dict[Any, tuple] = {}  # methods that differ only in what follows share a training
         for m in methods:
             lesson = (m.choose, m.gold, m.temperature)
@@ -237,35 +251,34 @@ class TextBench:
                 how: dict[str, Any] = {"weights": weights, "after_epoch": watch}
                 if m.temperature:
                     how["teacher"] = (self.weak, tutor.writer, m.temperature)
-                trained[lesson] = taught(rows, texts, f"{m.name} learns", **how), watch
+                student = taught(rows, texts, f"{m.name} learns", **how)
+                trained[lesson] = student, watch
+                if watch is not None:
+                    known[student] = watch.seen["test"][-1]
             student, watch = trained[lesson]
             if m.name == "naive":
                 self._learning_curve(watch)
             student = watch.best or student if m.stops_early else student
             if m.shrinks:
-                student = self._shrunk(m.name, student, tutor.given, few)
-            same = next((name for other, name in kept if other is student), None)
-            if same is None:
-                self._keep(m.name, self.strong, student)
-                kept.append((student, m.name))
-            else:  # all the way, or to the last epoch: nothing new to write
-                for found in (self.likelihood, self.texts):
-                    found.setdefault(m.name, []).append(found[same][-1])
+                student = self._shrunk(m.name, student, tutor.given, few, known)
+            students[m.name] = student
+        self._keep(self.strong, students, known)
 
     def _learning_curve(self, watch: "Watch") -> None:
         for name, values in watch.seen.items():
             self.curves[name].append(values)
 
-    def _shrunk(self, name: str, student, given, few):
+    def _shrunk(self, name: str, student, given, few, known):
         """As much of the way from the untouched model as the few gold pairs like best."""
-        path = {share: self.strong.towards(student, share) for share in SHARES}
+        path = {share: self.strong.towards(student, share) for share in SHARES if share < 1}
+        path[1.0] = student
         liked = {s: self.strong.score(writer, given, few).mean() for s, writer in path.items()}
         best = max(liked, key=liked.__getitem__)
         self.chosen.setdefault(name, []).append(best)
         if name == "shrink":
-            gold = [self.gold[i] for i in self.test]
-            self.dial.append([self.strong.score(path[s], self.test, gold) for s in SHARES])
-        return student if best == 1.0 else path[best]
+            known.update({w: self._score(w) for w in path.values() if w not in known})
+            self.dial.append([known[path[share]] for share in SHARES])
+        return path[best]
 
     def _cost(self) -> dict[str, dict[str, float]]:
         """Tokens, trunk operations and measured seconds per 1,000 labels, weak and strong."""
@@ -322,7 +335,7 @@ class Watch:
             self.best = None if last else bench.strong.towards(writer, 1.0)
         self.seen["weak"].append(weak)
         self.seen["gold"].append(score(writer, bench.validation, right).mean())
-        self.seen["test"].append(score(writer, bench.test, [gold[i] for i in bench.test]))
+        self.seen["test"].append(bench._score(writer))
 
 
 def _flat(numbers: dict[str, dict]) -> dict[str, np.ndarray]:

@@ -214,6 +214,10 @@ class Whole:
                 seen.update(len(batch))
         return texts
 
+    def write_all(self, writers, rows: Sequence[int], limit: int, desc="") -> list[list[str]]:
+        """Each writer's greedy answers; only one can be in the model at a time."""
+        return [self.write(writer, rows, limit, desc) for writer in writers]
+
     def score(self, writer: Writer, rows: Sequence[int], texts: Sequence[str]) -> np.ndarray:
         """Mean log-probability per token of each text, in nats, end of turn included, (items,)."""
         told, means = self.tell(rows, texts), np.empty(len(rows))

@@ -7,7 +7,7 @@ in its own room, trains LoRA or all weights of any causal or encoder-decoder mod
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,23 @@ RATE = 3e-4  # highest learning rate of the trained blocks
 class Blocks:
     """Writers that share a small model's reading of all prompts and differ in their top blocks."""
 
-    def __init__(self, name: str, documents: Sequence[str], questions: Sequence[str], device: str):
+    def __init__(
+        self,
+        name: str,
+        documents: Sequence[str],
+        questions: Sequence[str],
+        device: str,
+        unlabelled: Sequence[int] = (),
+    ):
+        """Finds the model; it is read when it is needed.
+
+        Args:
+            name: a rung of `models.LADDER`, "smollm2:20" for one that is cut after 20 blocks.
+            documents: one for each item; cut to `DOCUMENT` characters.
+            questions: what is asked about them.
+            unlabelled: items whose documents a cut model may read for its `shortcut`; all of them
+                where none is named.
+        """
         from w2s_lab.models import language_model
 
         self.name = name
@@ -32,17 +48,34 @@ class Blocks:
         self.lm = language_model(name.partition(":")[0], device=device) if ":" in name else lm
         self.tokenizer = self.lm.tokenizer
         self.first = max(0, self.depth - BLOCKS)
+        self._read = [documents[i] for i in (unlabelled or range(len(documents)))]
         self.prompts = _prompts(self.lm, self.key, tuple(documents), tuple(questions))
         self.tell = lru_cache(maxsize=32)(self._tell)  # few texts, asked for often
 
     def _tell(self, rows: tuple[int, ...], texts: tuple[str, ...]):
         return self.prompts.tell(rows, texts, self.first)
 
-    def untouched(self):
-        """The model as it was published."""
+    @cached_property
+    def _way_out(self):
+        """What stands between the last block and the head."""
+        from torch import nn
+
+        from w2s_lab.generate import DOCUMENT, cut
+        from w2s_lab.shortcut import shortcut
+
+        if self.depth == self.lm.depth:
+            return self.lm.norm
+        texts = [cut(text, DOCUMENT) for text in dict.fromkeys(self._read)]
+        return nn.Sequential(shortcut(self.lm, self.depth, texts), self.lm.norm)
+
+    def _top(self):
         from w2s_lab.generate import Top
 
-        return Top(self.lm, self.first, self.depth).requires_grad_(False)
+        return Top(self.lm, self.first, self.depth, self._way_out)
+
+    def untouched(self):
+        """The model as it was published; a cut one with its `shortcut`."""
+        return self._top().requires_grad_(False)
 
     def taught(
         self,
@@ -68,14 +101,13 @@ class Blocks:
         from torch.nn.functional import cross_entropy
 
         from w2s_lab.finetune import fit
-        from w2s_lab.generate import Top
 
         weights = np.ones(len(rows)) if weights is None else np.asarray(weights, float)
         kept = np.flatnonzero(weights > 0).tolist()
         if not len(kept):
             raise W2SError("no text to learn", where=desc, mend="give one a weight above 0")
         rows, texts = tuple(rows[i] for i in kept), tuple(texts[i] for i in kept)
-        told, top = self.tell(rows, texts), Top(self.lm, self.first, self.depth)
+        told, top = self.tell(rows, texts), self._top()
         tutor = teacher[0].tell(rows, texts) if teacher else None
         # a mean of one over all tokens, so that the learning rate means the same
         counts = weights[kept] / np.average(weights[kept], weights=told.lengths)
@@ -99,9 +131,13 @@ class Blocks:
 
     def write(self, writer, rows: Sequence[int], limit: int, desc: str = "") -> list[str]:
         """The writer's greedy answers."""
-        from w2s_lab.generate import write
+        return self.write_all([writer], rows, limit, desc)[0]
 
-        return write(writer, self.prompts, rows, limit=limit, desc=desc)
+    def write_all(self, writers, rows: Sequence[int], limit: int, desc="") -> list[list[str]]:
+        """Each writer's greedy answers, side by side."""
+        from w2s_lab.generate import write_all
+
+        return write_all(writers, self.prompts, rows, limit=limit, desc=desc)
 
     def score(self, writer, rows: Sequence[int], texts: Sequence[str]) -> np.ndarray:
         """Mean log-probability per token of each text, in nats, end of turn included, (items,)."""
@@ -118,10 +154,11 @@ class Blocks:
         """Mean prompt tokens, operations per token read and written, seconds per token read."""
         prompts, lm = self.prompts, self.lm
         part = sum(p.numel() for block in lm.blocks[: self.depth] for p in block.parameters())
+        out = sum(p.numel() for p in self._way_out.parameters())
         return {
             "prompt_tokens": float(np.mean(prompts.lengths + 1)),
             "read_flops": 2.0 * part,
-            "write_flops": 2.0 * (part + lm.head.weight.numel()),
+            "write_flops": 2.0 * (part + out + lm.head.weight.numel()),
             "read_seconds": prompts.seconds_per_token * self.depth / lm.depth,
         }
 
@@ -155,6 +192,10 @@ class Lead:
     def write(self, writer, rows: Sequence[int], limit: int, desc: str = "") -> list[str]:
         """The lead of each document, at most `limit` words of it."""
         return [" ".join(lead(self.documents[i]).split()[:limit]) for i in rows]
+
+    def write_all(self, writers, rows: Sequence[int], limit: int, desc="") -> list[list[str]]:
+        """The leads, for each writer the same."""
+        return [self.write(writer, rows, limit) for writer in writers]
 
     def cost(self) -> dict[str, float]:
         """Nothing that could be measured."""
