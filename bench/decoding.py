@@ -13,6 +13,7 @@ from pathlib import Path
 os.environ["W2S_QUIET"] = "1"
 
 import torch
+from transformers import AutoModelForCausalLM
 
 import w2s_lab as w2s
 from w2s_lab import assets, generate
@@ -26,6 +27,7 @@ def main() -> None:
     rows = task.splits["test"][:ROWS]
     documents, questions = [task.inputs[i] for i in rows], [task.questions[i] for i in rows]
     lm = language_model("smollm2")
+    plain = AutoModelForCausalLM.from_pretrained(lm.folder, dtype=torch.float32).eval()
     top, cache = generate.Top(lm, lm.depth - 3, lm.depth), assets.cache_dir
 
     def ours() -> list[str]:
@@ -44,7 +46,7 @@ def main() -> None:
         mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in ids])
         options = {"do_sample": False, "max_new_tokens": LIMIT, "pad_token_id": 0}
         with torch.inference_mode():
-            said = lm.model.generate(padded, attention_mask=mask, eos_token_id=lm.end, **options)
+            said = plain.generate(padded, attention_mask=mask, eos_token_id=lm.end, **options)
         decode = lm.tokenizer.decode
         return [decode(one[width:], skip_special_tokens=True).strip() for one in said]
 

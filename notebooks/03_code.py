@@ -101,9 +101,10 @@ predict("03-blind")
 # ## Stage 1: cheap explanations
 #
 # The strong model is SmolLM2, with 30 blocks. The weak one is the same model **cut short**: it has
-# to speak after block 24, and its top three blocks are retrained on a few gold pairs, because the
-# blocks that would have turned its thoughts into words are gone. Stage 2 follows in the same call,
-# three times over, each time with other gold pairs.
+# to speak after block 22. One linear map, fitted to the code of the pool alone, stands in for the
+# blocks that would have turned its thoughts into words; then the map and the top three blocks learn
+# from a few gold pairs. Stage 2 follows in the same call, three times over, each time with other gold
+# pairs.
 
 # %%
 result = w2s.run(task)
@@ -225,8 +226,9 @@ ask("03-form")
 
 # %% [markdown]
 # A column that rises from *strong zero-shot* to *naive* in both places is form. A difference that
-# rises is content. The lead sentence shows how far the name alone gets you. (First seed only, and
-# no interval: a hint, not a verdict.)
+# rises is content; one that falls is content lost, which the model had before it was taught. The lead
+# sentence shows how far the name alone gets you. (First seed only, and no interval: a hint, not a
+# verdict.)
 #
 # The four scores may disagree as well. Likelihood rewards whoever expects the author's manner of
 # speaking; similarity cares more for the subject. Where the first rises and the second does not,
@@ -433,4 +435,5 @@ recall("03-blind", measured=yours or by_score)
 #
 # Sources: Burns et al. 2023, *Weak-to-Strong Generalization* (protocol, section 3; imitation,
 # section 5.1); Wortsman et al. 2022, *Robust fine-tuning of zero-shot models* (shrinking towards
-# the untouched model); Popović 2015 (chrF).
+# the untouched model); Din et al. 2024, *Jump to Conclusions* (the map of the cut model); Popović
+# 2015 (chrF).

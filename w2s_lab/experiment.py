@@ -155,8 +155,8 @@ def run(
         task: a name, file or Hub id for `load_task`, or a `Task`.
         weak, strong: a rung of the ladder (static, minilm, smollm2), a Hub id or a local folder;
             by default static and minilm. The weak model is a linear head on mean states, the
-            strong one attends over tokens. For texts: language models, by default smollm2:24 (cut
-            after block 24) and smollm2; or "lead" as the weak one, which copies.
+            strong one attends over tokens. For texts: language models, by default smollm2:22 (cut
+            after block 22) and smollm2; or "lead" as the weak one, which copies.
         methods: names out of `METHODS` (for texts `TEXT_METHODS`), or some of your own; by default
             all, but for texts not "soft".
         seeds: how many times all is repeated, each with other gold labels and other first weights;
