@@ -229,11 +229,12 @@ predict("02-best-remedy")
 # ## Stage 1: the poor reader writes
 #
 # Both models are SmolLM2 with 135 million weights, which has read much of the web. The **weak** one is
-# cut after 22 of its 30 blocks. One linear map stands in for the eight that are gone: the least-squares
-# fit, over openings of the pool, from what block 22 says to what the last one would have said. That
-# leaves a fluent writer and a poor reader. Its top three blocks and the map then learn from a few
-# experts' sentences what is asked for, and it answers every question on the `transfer` papers. Stage 2
-# follows in the same call, once for each seed, with other gold pairs for the weak model each time.
+# cut after 22 of its 30 blocks. A linear **shortcut** stands in for the eight that are gone: the
+# least-squares fit, over the openings of the `transfer` papers, from what block 22 says to what the
+# last one would have said. That leaves a fluent writer and a poor reader. Its top three blocks and the
+# shortcut then learn from a few experts' sentences what is asked for, and it answers every question on
+# the `transfer` papers. Stage 2 follows in the same call, once for each seed, with other gold pairs for
+# the weak model each time.
 
 # %%
 result = w2s.run(task)
@@ -353,7 +354,8 @@ for name in (untouched, "naive"):
 # %% [markdown]
 # The untouched model is in the list because it never saw a weak text. What it shares with the weak
 # model comes from elsewhere: from the subject, and here from the family too, since our weak model is a
-# part of the strong one. Only what the student repeats *beyond* that was taken over in training.
+# part of the strong one, and its shortcut was fitted to the strong one's last states. Only what the
+# student repeats *beyond* that was taken over in training.
 #
 # Now hold the share against *by chance*. Where both are high, the student has taken over phrases that
 # its teacher puts into any sentence, true or not: an empty "new method", a loop (*repeats*). Such habits
@@ -364,7 +366,7 @@ for name in (untouched, "naive"):
 # %% tags=["claim"]
 share = {name: result.reproduced(name).share for name in (untouched, "naive", "shrink")}
 taken = share["naive"] > 2 * share[untouched]
-print("The naive student says twice as many of its teacher's made-up words as before:", taken)
+print("The naive student says at least twice as many of its teacher's words as before:", taken)
 print("Going only part of the way takes over fewer:", share["shrink"] < share["naive"])
 
 # %% [markdown]
@@ -462,8 +464,8 @@ recall("02-best-remedy", measured=result.best)
 # The first two cells hold for any models, for they are arithmetic: the objective is a log-likelihood
 # over target tokens, it is distillation from a one-hot teacher, and the temperature enters as derived
 # by hand. The others hold for this task, these two models and these seeds. They say where the four lines
-# weak, untouched, student and ceiling stand to one another, and whether the student errs like its
-# teacher. None of them says which remedy is best: that is printed with its interval, and so few test
+# weak, untouched, student and ceiling stand to one another, whether the student errs like its teacher,
+# and whether it does so less when it goes part of the way. None of them says which remedy is best: that is printed with its interval, and so few test
 # papers may not settle it.
 #
 # Three things to take along to any project of this kind:
@@ -484,5 +486,5 @@ recall("02-best-remedy", measured=result.best)
 # *Foundations of Large Language Models*, chapter 4 (the objective); Hinton et al. 2015, *Distilling
 # the Knowledge in a Neural Network*, section 2; Kim and Rush 2016, *Sequence-Level Knowledge
 # Distillation*, section 3; Wortsman et al. 2022, *Robust Fine-Tuning of Zero-Shot Models*
-# (interpolated weights); Din et al. 2024, *Jump to Conclusions* (the map of the cut model);
+# (interpolated weights); Din et al. 2024, *Jump to Conclusions* (the shortcut);
 # Takeshita et al. 2024, *AclSum*.

@@ -101,9 +101,9 @@ predict("03-blind")
 # ## Stage 1: cheap explanations
 #
 # The strong model is SmolLM2, with 30 blocks. The weak one is the same model **cut short**: it has
-# to speak after block 22. One linear map, fitted to the code of the pool alone, stands in for the
-# blocks that would have turned its thoughts into words; then the map and the top three blocks learn
-# from a few gold pairs. Stage 2 follows in the same call, three times over, each time with other gold
+# to speak after block 22. A linear shortcut, fitted to the code of the `transfer` functions alone,
+# stands in for the blocks that would have turned its thoughts into words; then the shortcut and the top
+# three blocks learn from a few gold pairs. Stage 2 follows in the same call, three times over, each time with other gold
 # pairs.
 
 # %%
@@ -317,7 +317,8 @@ ratio = result.cost["weak"]["flops"] / result.cost["strong"]["flops"]
 print(f"A label by our weak model takes {ratio:.0%} of the operations of one by the strong model.")
 
 # %% [markdown]
-# So ours is a modest saving: a model cut short still has most of its blocks. What makes a real weak
+# So ours is a modest saving: a model cut short still has most of its blocks. (The whole model read the
+# snippets once, to fit the shortcut; that is not counted.) What makes a real weak
 # model cheap is that it has a hundredth of the weights. The protocol is the same, and so is the
 # question: not "what does a label cost", but "what is *gained* for the money". Three offers lie on
 # the table. Each is measured by its gain over leaving the large model alone, which costs nothing.
@@ -435,5 +436,5 @@ recall("03-blind", measured=yours or by_score)
 #
 # Sources: Burns et al. 2023, *Weak-to-Strong Generalization* (protocol, section 3; imitation,
 # section 5.1); Wortsman et al. 2022, *Robust fine-tuning of zero-shot models* (shrinking towards
-# the untouched model); Din et al. 2024, *Jump to Conclusions* (the map of the cut model); Popović
+# the untouched model); Din et al. 2024, *Jump to Conclusions* (the shortcut); Popović
 # 2015 (chrF).

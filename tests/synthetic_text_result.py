@@ -57,7 +57,7 @@ def a_text_result(*, items=60, written=24, seeds=3, seed=0, **changes) -> TextRe
             "task": "papers",
             "size": "lab",
             "device": "cpu",
-            "weak": "smollm2:24",
+            "weak": "smollm2:22",
             "strong": "smollm2",
             "labels": 16,
             "seeds": seeds,

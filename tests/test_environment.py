@@ -7,6 +7,7 @@ import ast
 import copy
 import inspect
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -302,3 +303,14 @@ def test_importing_the_package_loads_none_of_the_heavy_libraries():
 def test_a_public_function_takes_the_arguments_it_promised(module, name, arguments, options):
     function = getattr(__import__(module, fromlist=[name]), name)
     inspect.signature(function).bind(*arguments, **dict.fromkeys(options))
+
+
+@pytest.mark.parametrize("own, kept", [({}, "1"), ({"THP_MEM_ALLOC_ENABLE": "0"}, "0")])
+def test_large_pages_are_asked_for_unless_you_decide_otherwise(own, kept):
+    names = [name for name in os.environ if name != "THP_MEM_ALLOC_ENABLE"]
+    code = "import os, w2s_lab; print(os.environ['THP_MEM_ALLOC_ENABLE'])"
+    environment = {name: os.environ[name] for name in names} | own
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == kept

@@ -135,7 +135,9 @@ def test_no_text_sees_another_of_its_batch(lm, change):
 def test_a_document_of_several_questions_is_stored_once_and_scores_as_when_read_alone(lm):
     questions = ["w30", "w31 w32", "w33"]
     prompts = Prompts(lm, [LONG] * 3, questions)
-    assert prompts._store.shape[2] == 7 + (0 + 1 + 0)  # the last token of a prompt is not stored
+    assert prompts._read_once[0].shape[2] == 7 + (
+        0 + 1 + 0
+    )  # the last token of a prompt is not stored
     got = log_likelihood(Top(lm, 1, 4), prompts.tell([0, 1, 2], ANSWERS[:3], 1))
     alone = [scored(lm, [LONG], [q], [a])[0] for q, a in zip(questions, ANSWERS, strict=False)]
     close(got, alone)
@@ -441,11 +443,14 @@ def test_an_answer_told_again_is_not_passed_again(lm, monkeypatch):
         return through(self, batch)
 
     monkeypatch.setattr(generate.Told, "_pass", counting)
-    prompts.tell([0, 2], [ANSWERS[0], ANSWERS[2]], 1)
-    prompts.tell([2, 0, 0, 3], [ANSWERS[2], "w9", ANSWERS[0], ANSWERS[3]], 1)
+    first = prompts.tell([0, 2], [ANSWERS[0], ANSWERS[2]], 1)
+    more = prompts.tell([2, 0, 0, 3], [ANSWERS[2], "w9", ANSWERS[0], ANSWERS[3]], 1)
     assert sorted(passed) == [0, 0, 2, 3]  # "w9" and the answer to 3 are new
+    assert more.states[0] is first.states[1]
     prompts.tell([0], [ANSWERS[0]], 2)  # another block makes other states
     assert len(passed) == 5
+    del first, more
+    assert not prompts.states  # what nobody holds is not kept
 
 
 def test_a_way_out_stands_between_the_last_block_and_the_head(lm):

@@ -330,3 +330,9 @@ def test_seven_lines_differ_in_colour_mark_and_line(names):
     looks = plots._looks(names)
     for part in zip(*looks.values(), strict=True):
         assert len(set(part)) == 7
+
+
+def test_an_unbounded_interval_reaches_the_edge():
+    _, ax = plots.axes(1)
+    ax.set_xlim(0, 1)
+    assert plots.within(Estimate(0.5, -np.inf, np.inf), ax).tolist() == [0, 1]

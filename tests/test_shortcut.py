@@ -62,8 +62,7 @@ def test_a_cut_model_comes_nearer_to_the_whole_one(lm):
     assert error["mapped"] < 0.8 * min(error["cut"], error["mean"])
 
 
-def test_after_the_last_block_there_is_nothing_to_map(lm, monkeypatch):
-    monkeypatch.setattr(room, "RIDGE", 1e-9)
+def test_after_the_last_block_there_is_nothing_to_map(lm):
     given, wanted = room._states(lm, 4, TEXTS)
     assert torch.equal(given, wanted)
     assert torch.allclose(least_squares(given, wanted, 1e-9)[0], torch.eye(32).double(), atol=1e-3)
@@ -99,6 +98,10 @@ def test_reading_stops_when_there_are_enough_tokens(lm, monkeypatch):
 def test_short_and_empty_texts_are_read_as_far_as_they_go(lm, texts):
     way = shortcut(lm, 2, texts)
     assert all(torch.isfinite(p).all() for p in way.parameters())
+
+
+def test_a_short_text_lets_no_first_states_of_others_in(lm):
+    assert len(room._states(lm, 2, [*TEXTS, "w1"])[0]) == 1 + len(room._states(lm, 2, TEXTS)[0])
 
 
 def test_texts_of_nothing_leave_a_map_all_the_same(lm):

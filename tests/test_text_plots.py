@@ -17,7 +17,6 @@ from test_plots import texts, words
 
 from w2s_lab import plots, text_plots
 from w2s_lab.errors import W2SError
-from w2s_lab.metrics import Estimate
 
 
 def a_lead_result():
@@ -209,9 +208,3 @@ def test_garbage_of_the_weak_model_can_be_drawn(text):
     result = a_small_text_result(**with_weak_texts(a_small_text_result(), text))
     for made in (text_plots.gap(result, metric="rouge_l"), text_plots.signs(result)):
         assert "nan" not in made.alt and len(plots._png(made)) > 0
-
-
-def test_an_unbounded_interval_reaches_the_edge():
-    _, ax = plots.axes(1)
-    ax.set_xlim(0, 1)
-    assert plots.within(Estimate(0.5, -np.inf, np.inf), ax).tolist() == [0, 1]

@@ -4,7 +4,9 @@ On a tiny random decoder as the strong model and its first two blocks as the wea
 MiniLM are replaced by chrF: no model is fetched here.
 """
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -374,3 +376,33 @@ def test_only_the_first_test_items_are_written_for_and_all_are_scored(world, mon
     assert found.score("naive", "rouge_l") and found.signs("naive") and found.reproduced("naive")
     copied = [writers.lead(text) for text in found.sources[:4]]
     assert found.texts["lead sentence"][0].tolist() == [" ".join(c.split()[:3]) for c in copied]
+
+
+def test_the_way_out_of_a_cut_model_is_fitted_on_the_transfer_inputs_alone(world):
+    here, (task, _) = bench(world), world
+    assert here.weak._read == [task.inputs[i] for i in task.splits["transfer"]]
+
+
+def test_a_writer_of_two_names_writes_once(world, fresh, monkeypatch):
+    written, through = [], Blocks.write_all
+
+    def counting(self, writers, rows, limit, desc=""):
+        written.append(len(writers))
+        return through(self, writers, rows, limit, desc)
+
+    monkeypatch.setattr(Blocks, "write_all", counting)
+    monkeypatch.setattr(text_protocol, "SHARES", (1.0,))  # so that `shrink` is the naive student
+    found = some(world, "naive", "shrink")
+    assert written[-1] == 3  # ceiling, the strong model on the few gold pairs, and naive
+    assert (found.texts["shrink"] == found.texts["naive"]).all()
+
+
+def test_every_room_that_decides_a_result_is_part_of_its_key():
+    apart = {"assets", "data", "errors", "progress", "registry"}
+    folder = Path(text_protocol.__file__).parent
+    for room in text_protocol.ROOMS:
+        text = (folder / f"{room}.py").read_text()
+        asked = {*re.findall(r"from w2s_lab\.(\w+) import", text)}
+        for names in re.findall(r"from w2s_lab import (.+)", text):
+            asked.update(name.strip() for name in names.split(","))
+        assert asked <= {*text_protocol.ROOMS, *apart}, room

@@ -56,7 +56,7 @@ def test_there_is_a_table_for_each_score_and_the_leading_one_is_first():
         "chrF",
         "similarity to gold",
     ]
-    assert "; 4 test items, 1 seed; weak = smollm2:24 with 1 gold label, " in titles[0]
+    assert "; 4 test items, 1 seed; weak = smollm2:22 with 1 gold label, " in titles[0]
     assert titles[1].endswith("; 2 test items")
     lead = a_small_text_result(numbers=without_likelihood(a_small_text_result()), weak="lead")
     assert "ROUGE-L" in text_report.table(lead).tables[0].title
@@ -263,7 +263,7 @@ def test_the_json_has_the_agreed_shape():
         assert set(place["pgr"]) == set(place["recovered"]) == {"value", "low", "high"}
     assert list(told["scores"]) == ["log_likelihood", "rouge_l", "chrf", "similarity"]
     assert told["scores"]["log_likelihood"]["methods"] == told["methods"]
-    assert told["models"] == {"weak": "smollm2:24", "strong": "smollm2"}
+    assert told["models"] == {"weak": "smollm2:22", "strong": "smollm2"}
     assert told["chosen"] == {"shrink": [0.5, 0.75, 0.5]}
     assert told["provenance"]["licences"] == ["MIT"]
 

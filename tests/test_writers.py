@@ -121,7 +121,8 @@ def test_after_each_epoch_the_writer_is_shown_with_its_number_from_0(strong):
 
 
 def test_a_teachers_distributions_are_matched_instead_of_its_texts(strong, weak):
-    tutor = learned(weak, texts=("w20", "w21", "w20", "w21", "w20", "w21"), epochs=20)
+    # few passes: a teacher without doubt would say no more than its texts do
+    tutor = learned(weak, texts=("w20", "w21", "w20", "w21", "w20", "w21"), epochs=3)
     said = tuple(weak.write(tutor, EVERY, 6))
 
     def apart(writer):
@@ -133,7 +134,7 @@ def test_a_teachers_distributions_are_matched_instead_of_its_texts(strong, weak)
 
     soft = learned(strong, texts=said, epochs=20, teacher=(weak, tutor, 1.0))
     hard = learned(strong, texts=said, epochs=20)
-    assert apart(soft) < apart(hard) < apart(strong.untouched())
+    assert apart(soft) < 0.5 * min(apart(hard), apart(strong.untouched()))
 
 
 # --- scores, costs, cuts --------------------------------------------------------------------------

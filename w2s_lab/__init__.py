@@ -6,8 +6,8 @@ The rooms below load at first use, so that importing the package costs next to n
 import os
 from importlib import import_module
 
-# Large tensors in large pages: with small ones a fifth of the time of these labs goes to the
-# operating system. torch reads it at its first large tensor, on Linux; a setting of yours stays.
+# Large tensors in large pages: scoring texts took 1.2 s instead of 1.7. torch reads it at its first
+# large tensor, on Linux; a setting of yours stays.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = "0.1.0"

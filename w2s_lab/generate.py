@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -66,8 +67,8 @@ class Prompts:
         self.ids = [a + b for a, b in zip(self._first, self._rest, strict=True)]
         # the last token is not stored: it is the first that a writer takes in
         self.lengths = np.array([len(ids) - 1 for ids in self.ids])
-        # (block, prompt, answer) → states of `Told`; 35 kB for an answer of 30 tokens
-        self.states: dict[tuple[int, int, tuple[int, ...]], Tensor] = {}
+        # (block, prompt, answer) → states, as long as some `Told` holds them
+        self.states: WeakValueDictionary = WeakValueDictionary()
 
     @cached_property
     def _places(self) -> tuple[dict, list[range], list[range]]:
@@ -83,20 +84,22 @@ class Prompts:
         return documents, [documents[ids] for ids in self._first], rest
 
     @cached_property
-    def _store(self) -> Tensor:
-        """Keys and values, float16, shape (blocks, 2, tokens, heads, size), mapped from disk."""
+    def _read_once(self) -> tuple[Tensor, float]:
+        """Keys and values, float16, shape (blocks, 2, tokens, heads, size), mapped from disk.
+
+        And the seconds that it took to compute them.
+        """
         content = hashlib.sha256(repr((self._first, self._rest)).encode()).hexdigest()[:20]
         home = cache_dir() / "prompts" / f"{self.lm.key}-{self.lm.depth}-{FORMAT}" / content
         folder = atomic_folder(home, self._read)
-        self._seconds = json.loads((folder / "seconds.json").read_text())
         # "c": torch wants memory that could be written; what is written would not reach the file
-        return torch.from_numpy(np.load(folder / "past.npy", mmap_mode="c"))
+        store = torch.from_numpy(np.load(folder / "past.npy", mmap_mode="c"))
+        return store, json.loads((folder / "seconds.json").read_text())
 
     @cached_property
     def seconds_per_token(self) -> float:
         """What the reading took when it was done, per token of the prompts."""
-        assert len(self._store)  # read by now
-        return self._seconds / float(self.lengths.sum())
+        return self._read_once[1] / float(self.lengths.sum())
 
     @torch.inference_mode()
     def _read(self, folder: Path) -> None:
@@ -146,7 +149,7 @@ class Prompts:
         """
         _, firsts, rests = self._places
         places = [(firsts[i], rests[i]) for i in rows]
-        found, known = _gathered(self._store, places, first, last, room)
+        found, known = _gathered(self._read_once[0], places, first, last, room)
         return {block: past.to(self.lm.device) for block, past in found.items()}, known
 
     def tell(self, rows: Sequence[int], texts: Sequence[str], first: int) -> "Told":
@@ -167,7 +170,8 @@ class Told:
         rows: the prompt of each answer.
         targets: token ids of each answer.
         first: block from which on a writer works; the states are what the blocks below it make of
-            the tokens that predict the targets, half precision, one (tokens, dim) per answer.
+            the tokens that predict the targets, half precision, one (tokens, dim) per answer. Their
+            last bits depend on the company in which an answer was first passed.
     """
 
     prompts: Prompts
@@ -178,14 +182,16 @@ class Told:
 
     def __post_init__(self):
         self.lengths = np.array([len(ids) for ids in self.targets])
-        kept = self.prompts.states
         keys = [(self.first, *told) for told in zip(self.rows, self.targets, strict=True)]
-        new = np.array([i for i, key in enumerate(keys) if key not in kept], int)
+        found = {
+            key: states for key in keys if (states := self.prompts.states.get(key)) is not None
+        }
+        new = np.array([i for i, key in enumerate(keys) if key not in found], int)
         with torch.inference_mode():
             for batch in batches_of_like_length(self.lengths[new], SCORE_TOKENS):
                 for i, states in zip(new[batch], self._pass(new[batch]), strict=True):
-                    kept[keys[i]] = states
-        self.states = [kept[key] for key in keys]
+                    found[keys[i]] = self.prompts.states[keys[i]] = states
+        self.states = [found[key] for key in keys]
 
     def _pass(self, batch) -> list[Tensor]:
         lm = self.prompts.lm
@@ -326,6 +332,9 @@ def write_all(
                 kept.advance(goes_on)
                 alive, token = alive[goes_on.numpy()], token[goes_on]
                 known, place = known[goes_on], place[goes_on]
+            else:
+                seen.update(len(alive))  # cut off at the limit
+            del past, kept  # before those of the next batch are gathered
     ended = [ids[: ids.index(lm.end)] if lm.end in ids else ids for ids in said]
     texts = [lm.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in ended]
     return [texts[k * len(rows) : (k + 1) * len(rows)] for k in range(len(tops))]
@@ -386,7 +395,7 @@ class Room:
         return part
 
     def advance(self, rows: Tensor) -> None:
-        """One token on, for these rows; the memory of ended rows is given up now and then."""
+        """One token on, for these rows; those that ended are given up at once."""
         self.used += 1
         if len(rows) < next(iter(self.held.values())).shape[1]:
             for block, held in self.held.items():

@@ -123,12 +123,8 @@ class LanguageModel(_Files):
         import torch
         from transformers import AutoModelForCausalLM
 
-        from w2s_lab.attention import GROUPED
-
         _hush()
-        loaded = AutoModelForCausalLM.from_pretrained(
-            self.folder, dtype=torch.float32, attn_implementation=GROUPED
-        )
+        loaded = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32)
         inner = getattr(loaded, "model", None)
         parts = ("embed_tokens", "layers", "norm", "rotary_emb")
         if not all(hasattr(inner, part) for part in parts) or not hasattr(loaded, "lm_head"):

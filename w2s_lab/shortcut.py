@@ -1,7 +1,8 @@
 """The way out of a cut model: what its last block says, mapped to what the whole one would say.
 
 It trains nothing by gradients and needs no label. Without it a cut model hands its head states
-that the head was never made for, and writes noise.
+that the head was never made for, and writes noise. After Din et al. 2024, section 3; a bias and a
+small ridge are added.
 """
 
 import hashlib
@@ -17,10 +18,12 @@ from w2s_lab.features import batches_of_like_length
 from w2s_lab.models import LanguageModel
 from w2s_lab.progress import bar
 
-TOKENS = 4_000  # read at most: seven for each number of a state of 576
+TOKENS = 4_000  # reading stops there: seven for each number of a state of 576
 READ_TOKENS = 1024  # of one batch
-SINKS = 4  # first tokens of a text: their states are huge, alike, and tell nothing of the text
-RIDGE = 1e-2  # of the mean square of a state's numbers
+# first tokens of a text: their states are huge, alike, and tell nothing of it (Xiao et al. 2024,
+# "Efficient streaming language models with attention sinks", section 3.1)
+SINKS = 4
+RIDGE = 1e-2  # of the mean square of a state's numbers; ten or a hundred times less does as well
 FORMAT = "1"  # raise it when what is stored changes
 
 
@@ -84,8 +87,8 @@ def _states(lm: LanguageModel, depth: int, texts: Sequence[str]) -> tuple[Tensor
                 ids = [torch.tensor(rows[i]) for i in batch]
                 padded = nn.utils.rnn.pad_sequence(ids, batch_first=True).to(lm.device)
                 lm.model.model(input_ids=padded, use_cache=False)  # nobody sees what follows it
-                real = torch.arange(padded.shape[1]) < torch.tensor(lengths[batch])[:, None]
-                real[:, : min(SINKS, int(lengths[batch].min()) - 1)] = False
+                at, sizes = torch.arange(padded.shape[1]), torch.tensor(lengths[batch])[:, None]
+                real = (at < sizes) & (at >= (sizes - 1).clamp(max=SINKS))
                 for name, states in kept.items():
                     states.append(seen[name][real.to(lm.device)].cpu())
                 told.update(len(batch))

@@ -28,7 +28,7 @@ class Blocks:
         documents: Sequence[str],
         questions: Sequence[str],
         device: str,
-        unlabelled: Sequence[int] = (),
+        unlabelled: Sequence[int] | None = None,
     ):
         """Finds the model; it is read when it is needed.
 
@@ -37,7 +37,7 @@ class Blocks:
             documents: one for each item; cut to `DOCUMENT` characters.
             questions: what is asked about them.
             unlabelled: items whose documents a cut model may read for its `shortcut`; all of them
-                where none is named.
+                by default.
         """
         from w2s_lab.models import language_model
 
@@ -48,7 +48,8 @@ class Blocks:
         self.lm = language_model(name.partition(":")[0], device=device) if ":" in name else lm
         self.tokenizer = self.lm.tokenizer
         self.first = max(0, self.depth - BLOCKS)
-        self._read = [documents[i] for i in (unlabelled or range(len(documents)))]
+        unlabelled = range(len(documents)) if unlabelled is None else unlabelled
+        self._read = [documents[i] for i in unlabelled]
         self.prompts = _prompts(self.lm, self.key, tuple(documents), tuple(questions))
         self.tell = lru_cache(maxsize=32)(self._tell)  # few texts, asked for often
 
