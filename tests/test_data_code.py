@@ -489,6 +489,7 @@ def test_other_packages_are_read_without_being_imported(library, tmp_path, monke
     assert "more" not in sys.modules and "single" not in sys.modules
 
 
+@pytest.mark.slow
 def test_the_same_pool_comes_from_every_process(library, tmp_path):
     told = (
         "import sys, sysconfig, json\n"

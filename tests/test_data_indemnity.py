@@ -149,6 +149,7 @@ def test_smoke_is_small_and_a_part_of_the_lab(lab):
     assert (smoke.gold[np.concatenate(list(smoke.splits.values()))] == 1).sum() >= 40
 
 
+@pytest.mark.slow
 def test_the_same_clauses_and_splits_come_every_time(lab):
     again = load_task("indemnity", size="lab")
     assert again.inputs == lab.inputs

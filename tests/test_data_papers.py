@@ -133,6 +133,7 @@ def test_smoke_is_a_part_of_the_lab_in_the_same_splits(lab):
         assert set(smoke.ids[index]) <= set(lab.ids[lab.splits[split]])
 
 
+@pytest.mark.slow
 def test_the_same_task_comes_from_every_process():
     told = (
         "import hashlib; from w2s_lab.data import load_task; t = load_task('papers', size='lab');"

@@ -257,6 +257,7 @@ def writer(folder, how):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 def test_a_writer_killed_in_the_middle_leaves_nothing_that_is_read(small, read, tmp_path):
     with writer(small.folder, "stuck") as process:
@@ -271,6 +272,7 @@ def test_a_writer_killed_in_the_middle_leaves_nothing_that_is_read(small, read, 
     assert not [name for name in names if name.endswith(".part")]  # and it is swept away
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_read_each_text_once_and_end_with_the_same_states(small):
     with writer(small.folder, "free") as a, writer(small.folder, "free") as b:
         lines = [process.stdout.read().split() for process in (a, b)]

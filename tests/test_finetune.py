@@ -106,6 +106,7 @@ def fails(call, *told):
 # Which part of the model learns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "t5", "bart"])
 def test_lora_trains_few_weights_and_leaves_the_models_own_untouched(kind):
     model = tiny(kind, dropout=0.1)
@@ -813,6 +814,7 @@ def test_weights_and_teachers_that_do_not_fit_are_refused(extra, told):
 # Imports, and several processes
 
 
+@pytest.mark.slow
 def test_importing_the_loop_imports_neither_accelerate_nor_peft_nor_transformers():
     code = (
         "import sys, w2s_lab.finetune;"

@@ -70,6 +70,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 def test_nbval_fails_an_altered_claim_and_passes_a_stripped_notebook(tmp_path):
     for name, change in CHANGES.items():
         notebook = lesson()

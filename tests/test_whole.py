@@ -23,6 +23,8 @@ from w2s_lab.models import language_model
 from w2s_lab.whole import Whole
 from w2s_lab.writers import Blocks
 
+pytestmark = pytest.mark.slow  # four kinds of models, all of size full
+
 KINDS = ("llama", "gpt2", "t5", "bart")
 PAD, _, START, END = range(4)  # as in `SPECIAL`
 LIMIT = 48  # positions
