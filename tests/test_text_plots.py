@@ -1,7 +1,5 @@
 """Figures of texts carry their message in title, marks and words, for garbage too."""
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -13,7 +11,12 @@ from synthetic_text_result import (
     with_weak_texts,
     without_likelihood,
 )
-from test_plots import texts, words
+from test_plots import (  # what any figure has to be is asked of `figure` here too
+    test_every_figure_has_a_title_labelled_axes_and_words_that_begin_with_the_title,  # noqa: F401
+    test_no_text_is_smaller_than_a_back_row_can_read,  # noqa: F401
+    test_no_text_overlaps_another_or_leaves_the_figure,  # noqa: F401
+    words,
+)
 
 from w2s_lab import plots, text_plots
 from w2s_lab.errors import W2SError
@@ -55,30 +58,6 @@ def figure(request):
 
 def title(figure):
     return " ".join(figure.get_suptitle().split())
-
-
-def test_no_text_overlaps_another_or_leaves_the_figure(figure):
-    boxes = texts(figure)
-    width, height = figure.bbox.size
-    for text, box in boxes.items():
-        inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
-        assert inside, text
-    for (one, a), (other, b) in combinations(boxes.items(), 2):
-        across = min(a.x1, b.x1) - max(a.x0, b.x0)
-        along = min(a.y1, b.y1) - max(a.y0, b.y0)
-        assert across < 1 or along < 1, (one, other)
-
-
-def test_every_figure_has_a_title_labelled_axes_and_words_that_begin_with_the_title(figure):
-    (ax,) = figure.axes
-    assert title(figure) and ax.get_xlabel()
-    assert ax.get_ylabel() or [label.get_text() for label in ax.get_yticklabels()]
-    assert figure.alt.startswith(title(figure) + ".")
-    assert "\n" not in figure.alt and "nan" not in figure.alt
-
-
-def test_no_text_is_smaller_than_a_back_row_can_read(figure):
-    assert min(text.get_fontsize() for text in texts(figure)) >= 12
 
 
 def test_a_saved_figure_is_a_png_that_carries_its_words(tmp_path):

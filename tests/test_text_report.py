@@ -12,24 +12,12 @@ from synthetic_text_result import (
     with_weak_texts,
     without_likelihood,
 )
+from test_report import row, strict
 
 from w2s_lab import metrics, text_report
 from w2s_lab.errors import W2SError
 
 GARBAGE = ["", " \n", "the the the", "12 BLEU <b>", "\x00\ud83d\ude00"]
-
-
-def strict(text):
-    """What a JSON reader that knows no nan makes of it."""
-
-    def refuse(word):
-        raise AssertionError(f"{word} is no JSON")
-
-    return json.loads(text, parse_constant=refuse)
-
-
-def row(table, name):
-    return next(cells for cells in table.rows if cells[0] == name)
 
 
 def notes_of(result, metric="log_likelihood"):
