@@ -37,6 +37,9 @@ class Task:
             class names must do.
         questions: what is asked of each input, length `items`, where the answer is a text.
         kinds: what sort of item each is (for diagnostics), shape (items,), or empty.
+        protocol: what `run` does with it: "label" (a weak model labels, a strong one learns; with
+            classes or texts), "filter" (a weak model chooses what a strong one learns) or "cascade"
+            (a small model passes questions on to a large one).
         provenance: where the data came from and what was done to it.
     """
 
@@ -53,6 +56,7 @@ class Task:
     descriptions: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     kinds: np.ndarray = field(default_factory=lambda: np.array([], str))
+    protocol: str = "label"
     provenance: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -114,7 +118,7 @@ def load_task(name: str, *, size: str | None = None, **options) -> Task:
     Raises:
         W2SError: unknown name, or data that cannot be used; the message says how to mend it.
     """
-    from w2s_lab.data import code, custom, indemnity, papers  # noqa: F401  (they register themselves)
+    from w2s_lab.data import code, corpus, custom, indemnity, papers  # noqa: F401  (they register themselves)
 
     size, name = default_size(size), str(name)
     if name in TASKS:

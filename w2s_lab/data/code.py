@@ -246,6 +246,11 @@ def _pool(packages: tuple[str, ...]) -> tuple[list[dict], dict[str, int]]:
     return pool["rows"], pool["stages"]
 
 
+def functions() -> list[dict]:
+    """The standard library's functions that `load` draws from: {"id", "group", "kind", "code", …}."""
+    return _pool(())[0]
+
+
 def _sources(folder: Path, root: Path) -> list[tuple[str, Path]]:
     """Dotted module name and path of the source files in a folder, tests left out, by name."""
     found = []

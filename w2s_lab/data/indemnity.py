@@ -120,7 +120,7 @@ def _pool() -> list[dict]:
     key = hashlib.sha256(ASSETS["licensedcode"].sha256.encode() + code).hexdigest()[:16]
 
     def fill(folder: Path) -> None:
-        rows = list(_clauses(fetch("licensedcode")))
+        rows = list(clauses(fetch("licensedcode")))
         kept = splits.first_of_near_duplicates([row["text"] for row in rows])
         (folder / "pool.json").write_text(json.dumps([rows[i] for i in kept]), encoding="utf-8")
 
@@ -128,13 +128,18 @@ def _pool() -> list[dict]:
     return json.loads((folder / "pool.json").read_text(encoding="utf-8"))
 
 
-def _clauses(folder: Path) -> Iterator[dict]:
-    """English paragraphs of agreement length from every licence and commercial rule, in order."""
+def agreements(folder: Path) -> Iterator[tuple[str, dict[str, str], str]]:
+    """File name, header and text of every licence and commercial rule, in order."""
     files = sorted((folder / "licenses").glob("*.LICENSE")) + sorted(
         (folder / "rules").glob("*.RULE")
     )
     for file in files:
-        header, body = _front_matter(file.read_text(encoding="utf-8", errors="replace"))
+        yield file.name, *_front_matter(file.read_text(encoding="utf-8", errors="replace"))
+
+
+def clauses(folder: Path) -> Iterator[dict]:
+    """English paragraphs of agreement length: {"id", "owner", "text"}."""
+    for name, header, body in agreements(folder):
         if header.get("language", "en") != "en":
             continue
         for n, paragraph in enumerate(re.split(r"\n\s*\n", body)):
@@ -142,8 +147,8 @@ def _clauses(folder: Path) -> Iterator[dict]:
             if WORDS[0] <= len(text.split()) <= WORDS[1]:
                 # a rule file names no owner: it is a family of its own
                 yield {
-                    "id": f"{file.name}#{n}",
-                    "owner": header.get("owner", file.stem),
+                    "id": f"{name}#{n}",
+                    "owner": header.get("owner", Path(name).stem),
                     "text": text,
                 }
 
