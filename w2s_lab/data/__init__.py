@@ -118,7 +118,14 @@ def load_task(name: str, *, size: str | None = None, **options) -> Task:
     Raises:
         W2SError: unknown name, or data that cannot be used; the message says how to mend it.
     """
-    from w2s_lab.data import code, corpus, custom, indemnity, papers  # noqa: F401  (they register themselves)
+    from w2s_lab.data import (  # noqa: F401  (they register themselves)
+        code,
+        corpus,
+        custom,
+        indemnity,
+        pairs,
+        papers,
+    )
 
     size, name = default_size(size), str(name)
     if name in TASKS:

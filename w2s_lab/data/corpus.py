@@ -20,7 +20,7 @@ from w2s_lab.assets import ASSETS, atomic_folder, cache_dir, fetch
 from w2s_lab.data import Task, code, indemnity, papers, splits, task
 
 CLASSES = ("dirt", "clean")
-WORDS = (40, 75)  # of a passage, about 100 tokens: what a laptop reads in minutes
+WORDS = (32, 60)  # of a passage, about 80 tokens: what a laptop reads in minutes
 FULL_WORDS = (40, 300)  # at full size
 CHARACTERS = 7  # for each word; numbers and foreign words are many tokens, and would fill the store
 # Clean passages that a filter may miss, by what makes them unusual; the first that fits counts
