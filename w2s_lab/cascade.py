@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from w2s_lab.errors import W2SError
-from w2s_lab.metrics import ROUNDING, _distributions, performance_gap_recovered
+from w2s_lab.metrics import ROUNDING, distributions, performance_gap_recovered
 from w2s_lab.registry import Registry
 
 RULES: Registry = Registry("deferral rule")
@@ -175,7 +175,7 @@ class Answers:
     gold: np.ndarray | None = None
 
     def __post_init__(self):
-        probs, _ = _distributions(self.probs, np.zeros(len(self.probs), int))
+        probs, _ = distributions(self.probs, np.zeros(len(self.probs), int))
         object.__setattr__(self, "probs", probs)
         for name in ("features", "small_right", "large_right", "gold"):
             if (value := getattr(self, name)) is None:
@@ -288,7 +288,7 @@ def temperature(probs: ArrayLike, gold: ArrayLike) -> float:
     """
     from scipy.optimize import minimize_scalar
 
-    probs, gold = _distributions(probs, gold)
+    probs, gold = distributions(probs, gold)
 
     def loss(log_temperature: float) -> float:
         logits = _log(probs) / np.exp(log_temperature)
@@ -485,7 +485,7 @@ def _answer(stage: Stage, confidence: Callable | None, queries: list, classes: i
     if probs.ndim != 2 or len(probs) != len(queries) or classes not in (0, probs.shape[1]):
         expected = f"({len(queries)}, {classes or 'classes'})"
         raise W2SError(f"answers of shape {probs.shape}", mend=f"return probabilities {expected}")
-    probs, _ = _distributions(probs, np.zeros(len(queries), int))
+    probs, _ = distributions(probs, np.zeros(len(queries), int))
     if confidence is None:  # the last stage keeps every query
         return zip(probs, np.zeros(len(queries)), strict=True)
     sure = np.asarray(confidence(probs), float)

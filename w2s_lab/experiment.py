@@ -149,7 +149,8 @@ def run(
 ):
     """Weak and strong performance, the ceiling, and what each method recovers of the gap.
 
-    A `Result`, or a `TextResult` for a task whose answers are texts.
+    A `Result`; a `TextResult` for a task whose answers are texts, a `FilterResult` where a weak model
+    chooses the data, a `CascadeResult` where a small model passes questions on.
 
     Args:
         task: a name, file or Hub id for `load_task`, or a `Task`.
@@ -157,8 +158,9 @@ def run(
             by default static and minilm. The weak model is a linear head on mean states, the
             strong one attends over tokens. For texts: language models, by default smollm2:22 (cut
             after block 22) and smollm2; or "lead" as the weak one, which copies.
-        methods: names out of `METHODS` (for texts `TEXT_METHODS`), or some of your own; by default
-            all, but for texts not "soft".
+        methods: names out of `METHODS` (for texts `TEXT_METHODS`, for a store `selection.SCORES`,
+            for a cascade `cascade.RULES`), or some of your own; by default all, but for texts not
+            "soft".
         seeds: how many times all is repeated, each with other gold labels and other first weights;
             by default 5, for texts 3.
         size: "smoke", "lab" or "full"; default from W2S_SIZE.
@@ -174,19 +176,17 @@ def run(
     if methods is not None and not len(methods):
         raise W2SError("no methods", where="run", mend=f"name some of: {', '.join(METHODS)}")
     for name in methods or ():  # a misspelt name is told before anything is loaded
-        if isinstance(name, str) and name not in TEXT_METHODS:
-            METHODS[name]
+        if isinstance(name, str):
+            known(name)
     if seeds is not None and seeds < 1:
         raise W2SError(f"seeds is {seeds}", where="run", mend="give 1 or more")
     if not isinstance(task, Task):
         task = load_task(task, size=default_size(size))
     if split is not None:
         task = task.resplit(split)
-    if task.in_text:
-        from w2s_lab.text_experiment import run_text
-
+    if other := _elsewhere(task):
         asked = {"weak": weak, "strong": strong, "methods": methods, "seeds": seeds}
-        return run_text(task, **asked, device=device, labels=labels, started=started)
+        return other(task, **asked, device=device, labels=labels, started=started)
     weak, strong, seeds = weak or "static", strong or "minilm", seeds or 5
     chosen = list(dict.fromkeys(METHODS if methods is None else methods))
     chosen = [m if isinstance(m, Method) else METHODS[m] for m in chosen]
@@ -216,6 +216,36 @@ def run(
         seconds=time.perf_counter() - started,
         provenance={**task.provenance, "split": split},
     )
+
+
+def _elsewhere(task: Task):
+    """The function that runs a task of another protocol than that of labels by class, if any."""
+    if task.protocol == "filter":
+        from w2s_lab.filter_experiment import run_filter
+
+        return run_filter
+    if task.protocol == "cascade":
+        from w2s_lab.cascade_experiment import run_cascade
+
+        return run_cascade
+    if task.in_text:
+        from w2s_lab.text_experiment import run_text
+
+        return run_text
+    return None
+
+
+def known(name: str) -> None:
+    """Nothing, if some protocol has a method of that name.
+
+    Raises:
+        W2SError: none has.
+    """
+    from w2s_lab.cascade import RULES
+    from w2s_lab.selection import SCORES
+
+    if not any(name in registry for registry in (TEXT_METHODS, SCORES, RULES)):
+        METHODS[name]
 
 
 def imitate(

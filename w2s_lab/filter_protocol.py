@@ -18,8 +18,9 @@ from w2s_lab.errors import W2SError
 from w2s_lab.selection import DISTIL, Score, Store, select_tokens
 
 FLOOR, ORACLE, EVERYTHING, UNTOUCHED = "random", "oracle", "all data", "untouched"
-FRACTION = {"texts": 0.25, "pairs": 0.35}  # of the store's tokens are learned from
+FRACTION = 0.25  # of the store's tokens are learned from
 OFFERED = 0.8  # of the store is there to choose from, in each seed another part
+EPOCHS = {"texts": 1, "pairs": 2}  # an answer is a tenth as long as a passage
 TRAINED = 1  # blocks of the strong model, from the top
 WEAK_EMBEDDER = "minilm"
 MODELS = ("smollm2:22", "smollm2")
@@ -39,12 +40,11 @@ class FilterBench:
         strong: str,
         device: str,
         seeds: int,
-        fraction: float | None = None,
+        fraction: float = FRACTION,
         labels: int | None = None,
     ):
         from w2s_lab.models import language_model
 
-        fraction = FRACTION["pairs" if task.questions else "texts"] if fraction is None else fraction
         self.task, self.seeds, self.fraction = task, seeds, fraction
         if not 0 < fraction <= 1:
             mend = "choose one above 0 and up to 1"
@@ -266,8 +266,9 @@ class FilterBench:
 
         said = f"{name}, {len(chosen)} texts, seed {seed}"
         teacher = self.weak_log_probs if distil else None
-        asked = {"seed": seed, "teacher": teacher, "share": distil, "desc": said}
-        return self._score(learn(self._tail(), chosen, **asked))
+        epochs = EPOCHS["pairs" if self.prompted else "texts"]
+        asked = {"epochs": epochs, "seed": seed, "teacher": teacher, "share": distil}
+        return self._score(learn(self._tail(), chosen, **asked, desc=said))
 
     def _score(self, tail) -> np.ndarray:
         from w2s_lab.sequences import mean_loss
@@ -282,7 +283,8 @@ class FilterBench:
         head = 2.0 * len(found.vocabulary) * lm.model.config.hidden_size
         trained = 2.0 * sum(p.numel() for p in self._tail().parameters())
         below = lm.flops_per_token(head=False) - trained
-        learned = self.fraction * OFFERED * tokens
+        epochs = EPOCHS["pairs" if self.prompted else "texts"]
+        learned = epochs * self.fraction * OFFERED * tokens
         weak_head = head if self.weak.key == lm.key else 0.0
         test = self._weak_read
         from w2s_lab.sequences import mean_loss
@@ -295,11 +297,12 @@ class FilterBench:
             "test_counts": found.counts[self.in_test].tolist(),
             "shortlist": len(found.vocabulary),
             "distil": DISTIL,
+            "epochs": epochs,
             "flops": {
                 "weak scores": tokens * (self.weak.flops_per_token(head=False) + weak_head),
                 # forward through all, backward (twice as much) through what is trained and the head
                 "one student": learned * (below + 3 * trained + 2 * head),
-                "all data": tokens * (below + 3 * trained + 2 * head),
+                "all data": epochs * tokens * (below + 3 * trained + 2 * head),
             },
             "seconds": seconds,
         }

@@ -5,6 +5,7 @@ averages a text's tokens by softmax, and one linear layer reads the averages. No
 plain mean: a linear head.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -60,14 +61,23 @@ class Inputs:
         flat = torch.from_numpy(states.flat).to(device, torch.float32, copy=True)
         rows = np.concatenate([np.arange(*states.offsets[i : i + 2]) for i in fit])
         sample = flat[torch.from_numpy(rows).to(device)]
-        mean, deviation = sample.mean(0), sample.std(0) + 1e-6
-        flat = flat.sub_(mean).div_(deviation)
+        self.mean, self.deviation, self.axes = sample.mean(0), sample.std(0) + 1e-6, None
         if dim and dim < flat.shape[1]:
-            sample = (sample - mean) / deviation
+            sample = (sample - self.mean) / self.deviation
             values, axes = torch.linalg.eigh(sample.T @ sample / len(sample))
-            flat = flat @ axes[:, -dim:] / values[-dim:].mean().sqrt()
-        self.flat, self.dim = flat, flat.shape[1]
-        self.offsets, self.lengths = states.offsets, states.lengths
+            self.axes = axes[:, -dim:] / values[-dim:].mean().sqrt()
+        self._take(states, flat)
+
+    def _take(self, states: States, flat: torch.Tensor) -> None:
+        flat = flat.sub_(self.mean).div_(self.deviation)
+        self.flat = flat if self.axes is None else flat @ self.axes
+        self.dim, self.offsets, self.lengths = self.flat.shape[1], states.offsets, states.lengths
+
+    def like_these(self, states: States) -> "Inputs":
+        """Other texts' states, with the scale and rotation of these ones."""
+        others = copy.copy(self)
+        others._take(states, torch.from_numpy(states.flat).to(self.mean, copy=True))
+        return others
 
     def batch(self, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """States and mask of some items: (batch, tokens, dim) and (batch, tokens)."""

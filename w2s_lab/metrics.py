@@ -148,9 +148,9 @@ def _bootstrap(
     rng = np.random.default_rng(seed)
     seed_weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
     means = {name: np.empty(resamples) for name in arrays}
-    for chunk, item_weights in _item_weights(rng, items, resamples, strata, groups):
+    for chunk, weights in item_weights(rng, items, resamples, strata, groups):
         for name, array in arrays.items():
-            by_seed = item_weights @ array.T  # (chunk, seeds), or (chunk, 1) where shared
+            by_seed = weights @ array.T  # (chunk, seeds), or (chunk, 1) where shared
             means[name][chunk] = (by_seed * seed_weights[chunk]).sum(axis=1)
     draws = statistic(*means.values())
     tail = (1 - confidence) / 2
@@ -160,7 +160,7 @@ def _bootstrap(
     return Estimate(value, float(low), float(high))
 
 
-def _item_weights(
+def item_weights(
     rng: np.random.Generator, items: int, resamples: int, strata: Any, groups: Any
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Resamples in chunks: their indices, and weights (chunk, items) that sum to 1 in each."""
@@ -322,7 +322,7 @@ def reliability(
 
     Source: Guo et al. 2017, section 2.
     """
-    probs, gold = _distributions(probs, gold)
+    probs, gold = distributions(probs, gold)
     sure, right = probs.max(axis=1), probs.argmax(axis=1) == gold
     index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], sure)
     count = np.bincount(index, minlength=bins)
@@ -343,7 +343,7 @@ def brier_score(probs: ArrayLike, gold: ArrayLike) -> float:
 
     Source: Brier 1950; with two classes this is twice the squared error of one class.
     """
-    probs, gold = _distributions(probs, gold)
+    probs, gold = distributions(probs, gold)
     return float(((probs - np.eye(probs.shape[1])[gold]) ** 2).sum(axis=1).mean())
 
 
@@ -355,7 +355,7 @@ def _predictions(predicted: ArrayLike, gold: ArrayLike) -> tuple[np.ndarray, np.
     return predicted, gold
 
 
-def _distributions(probs: ArrayLike, gold: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def distributions(probs: ArrayLike, gold: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     probs, gold = np.asarray(probs, float), np.asarray(gold)
     if probs.ndim != 2 or not probs.size or gold.shape != probs.shape[:1]:
         what = f"probs have shape {probs.shape}, gold {gold.shape}"

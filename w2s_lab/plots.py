@@ -400,6 +400,15 @@ def axes(height: float) -> tuple[Figure, Any]:
     return figure, ax
 
 
+def rounded(corner: tuple[float, float], wide: float, high: float, colour: str) -> Any:
+    """A box of a diagram: dark edge, light fill, so that black words on it can be read."""
+    from matplotlib.colors import to_rgba
+    from matplotlib.patches import FancyBboxPatch
+
+    look = {"edgecolor": colour, "facecolor": to_rgba(colour, 0.12), "linewidth": 2}
+    return FancyBboxPatch(corner, wide, high, boxstyle="round,pad=0,rounding_size=1.5", **look)
+
+
 def titled(figure: Figure, title: str) -> Figure:
     """The figure with its message on top, broken into lines of about one length."""
     lines = -(-len(title) // WIDEST)

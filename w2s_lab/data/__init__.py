@@ -119,6 +119,7 @@ def load_task(name: str, *, size: str | None = None, **options) -> Task:
         W2SError: unknown name, or data that cannot be used; the message says how to mend it.
     """
     from w2s_lab.data import (  # noqa: F401  (they register themselves)
+        cascade,
         code,
         corpus,
         custom,

@@ -263,7 +263,7 @@ def _trait(text: str, used: Counter) -> str:
 def _licences(words: tuple[int, int]) -> Iterator[dict]:
     """Clauses in English, and passages of licences in other languages."""
     folder = fetch("licensedcode")
-    for row in indemnity.clauses(folder):
+    for row in islice(indemnity.clauses(folder), 0, None, 8):  # many more than are needed
         if len(row["text"].split()) >= words[0]:
             text = _cut(row["text"], words)
             yield _row(row["id"], f"owner:{row['owner']}", "licence", text)

@@ -10,13 +10,13 @@ import numpy as np
 from w2s_lab.data import Task, code, splits, task
 
 CLASSES = ("dirt", "clean")
-CHARACTERS = 260  # of a function, about 80 tokens: half of what `code` reads
+CHARACTERS = 200  # of a function, about 60 tokens: half of what `code` reads
 CLEAN = "true pair"
 DIRT = ("another's answer", "empty words", "cut off", "shuffled")
 SHARES = {"supervise": 0.2, "transfer": 0.5, "validation": 0.05, "test": 0.25}
 LAB = {
     "supervise": {CLEAN: 24, **dict.fromkeys(DIRT, 6)},
-    "transfer": {CLEAN: 72, **dict.fromkeys(DIRT, 24)},
+    "transfer": {CLEAN: 60, **dict.fromkeys(DIRT, 36)},
     "validation": {CLEAN: 6},
     "test": {CLEAN: 96},
 }
@@ -38,7 +38,7 @@ def load(size: str) -> Task:
     made by module; `test` holds true pairs only.
 
     Args:
-        size: "lab" has 168 pairs to choose from, "smoke" a quarter, "full" four times as many.
+        size: "lab" has 204 pairs to choose from, "smoke" a quarter, "full" four times as many.
     """
     rows = [row for row in code.functions() if len(row["code"]) <= CHARACTERS]
     groups = np.array([row["group"] for row in rows])
