@@ -138,7 +138,10 @@ def diagram(result: "FilterResult", method: str | None = None) -> "Figure":
 
     def arrow(start, end, words: str = "", at=None, **look) -> None:
         ax.annotate(
-            "", end, start, arrowprops={"arrowstyle": "-|>", "color": BLACK, "linewidth": 1.6, **look}  # fmt: skip
+            "",
+            end,
+            start,
+            arrowprops={"arrowstyle": "-|>", "color": BLACK, "linewidth": 1.6, **look},  # fmt: skip
         )
         if words:
             ax.text(*at, words, ha="center", va="center", fontsize=TEXT - 1, color=BLACK)
@@ -165,7 +168,9 @@ def diagram(result: "FilterResult", method: str | None = None) -> "Figure":
     arrow((78, 7.5), (57, 7.5), "gradient", (66, 5), linestyle="--")
     what = "cross-entropy to y"
     if distil:
-        what = f"{1 - distil:g} × cross-entropy to y + {distil:g} × distillation from the weak model"
+        what = (
+            f"{1 - distil:g} × cross-entropy to y + {distil:g} × distillation from the weak model"
+        )
     trained = f"{what}; one student: {flops['one student']} TFLOP"
     ax.text(100, 2.2, trained, ha="right", va="center", fontsize=TEXT - 1)
     over = result.lead(method, FLOOR)
@@ -209,7 +214,9 @@ def lost(result: "FilterResult", names: Sequence[str] = ()) -> "Figure":
     spread = {n: max(found[n][k] for k in kinds) - min(found[n][k] for k in kinds) for n in names}
     worst = max(spread, key=lambda name: spread[name])
     least = min(kinds, key=lambda kind: found[worst][kind])
-    title = f"{worst!r} treats clean texts least alike: it keeps {found[worst][least]:.0%} of {least!r}"
+    title = (
+        f"{worst!r} treats clean texts least alike: it keeps {found[worst][least]:.0%} of {least!r}"
+    )
     listed = [", ".join(f"{k} {found[n][k]:.0%}" for k in kinds) for n in names]
     told = [f"{n}: {line}" for n, line in zip(names, listed, strict=True)]
     return plots.described(plots.titled(figure, title), f"{title}. {plots.joined('Kept', told)}")

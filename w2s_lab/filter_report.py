@@ -95,7 +95,9 @@ def kinds(result: "FilterResult", names=None) -> Table:
         count = int((result.kinds == kind).sum())
         return (kind, str(count), *(f"{found[name][kind]:.0%}" for name in names))
 
-    title = f"Kept of each kind, in % of those on offer; a random choice keeps {result.fraction:.0%}"
+    title = (
+        f"Kept of each kind, in % of those on offer; a random choice keeps {result.fraction:.0%}"
+    )
     groups = (tuple(map(row, clean)), tuple(map(row, dirt)))
     return Table(title, groups, (), ("", "in store", *names), 1)
 

@@ -123,7 +123,9 @@ class Read:
                     if passed in kept:
                         halves = hidden.half().cpu().numpy()
                         for row, i in enumerate(batch):
-                            kept[passed][self.ends[i] : self.ends[i + 1]] = halves[row, : lengths[i]]
+                            kept[passed][self.ends[i] : self.ends[i + 1]] = halves[
+                                row, : lengths[i]
+                            ]
                 seen.update(len(batch))
         return kept
 
@@ -247,9 +249,7 @@ def learn(
 
 
 @torch.inference_mode()
-def mean_loss(
-    read: Read, items: np.ndarray, log_probs, *, desc: str = ""
-) -> np.ndarray:
+def mean_loss(read: Read, items: np.ndarray, log_probs, *, desc: str = "") -> np.ndarray:
     """Mean loss per token of each text in nats, (items,).
 
     Args:

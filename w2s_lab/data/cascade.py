@@ -15,6 +15,7 @@ CLASSES = ("nobody", "contracts desk", "counsel")
 KINDS = ("risk", "mention", "promise")
 # Many are left for thresholds and test: a guarantee is about rare events, and needs numbers
 SHARES = {"transfer": 0.35, "validation": 0.30, "test": 0.35}
+IDLE = 0.5  # share of the queue that is for nobody; without thinning it would be six of seven
 SEED = 1
 
 
@@ -23,7 +24,7 @@ def load(size: str) -> Task:
     """Clauses and the desk that must see them: a promise goes to counsel, a mention to contracts.
 
     `transfer` holds the gold that both models learn from, `validation` chooses thresholds, `test`
-    holds them. Splits are made by owner.
+    holds them. Splits are made by owner. Half of the queue (validation and test) is for nobody.
 
     Args:
         size: "lab" has the clauses of `indemnity` that speak of risk; "smoke" those of a third of
@@ -37,6 +38,8 @@ def load(size: str) -> Task:
         classes = CLASSES
     dealt = splits.deal_groups(whole.groups[scored], gold[scored], SHARES, seed=SEED)
     found = {name: scored[index] for name, index in dealt.items()}
+    for name in ("validation", "test"):
+        found[name] = _thinned(found[name], gold)
     splits.check_no_leak([whole.inputs[i] for i in scored], whole.groups[scored], dealt)
     return replace(
         whole,
@@ -48,3 +51,10 @@ def load(size: str) -> Task:
         descriptions=(),
         protocol="cascade",
     )
+
+
+def _thinned(items: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """The items, of the first class only so many that they are the share `IDLE`."""
+    busy, idle = items[gold[items] > 0], items[gold[items] == 0]
+    room = round(len(busy) * IDLE / (1 - IDLE))
+    return np.sort(np.concatenate([busy, np.random.default_rng(SEED).permutation(idle)[:room]]))

@@ -116,7 +116,12 @@ def _fill(rng, rows: list[dict], wanted: dict[str, int], words) -> Iterator[dict
         yield from found
     long = [row for kind in CLEAN for row in chosen[kind] if len(row["rest"].split()) >= 12]
     for row in long[: wanted.get(COPY, 0)]:
-        yield {**row, "id": f"{row['id']}+", "kind": COPY, "text": shifted(row["text"], row["rest"])}
+        yield {
+            **row,
+            "id": f"{row['id']}+",
+            "kind": COPY,
+            "text": shifted(row["text"], row["rest"]),
+        }
     spare = iter(left["clean"][wanted["clean"] :])
     for kind in CORRUPTED:
         for row in islice(spare, wanted.get(kind, 0)):
