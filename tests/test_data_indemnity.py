@@ -93,7 +93,7 @@ def test_clauses_without_indemnity_are_told_apart_by_their_risk_words(clause, so
 
 
 def test_the_rule_agrees_with_two_readers_on_98_percent_of_what_they_read(record_property):
-    texts = {row["id"]: row["text"] for row in indemnity._clauses(fetch("licensedcode"))}
+    texts = {row["id"]: row["text"] for row in indemnity.clauses(fetch("licensedcode"))}
     with READ.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) >= 250 and len({row["id"] for row in rows}) == len(rows)
@@ -199,7 +199,7 @@ def test_owners_come_from_the_files_headers_and_other_languages_stay_out(tmp_pat
     ):
         (tmp_path / name).write_text(f"---\n{header}---\n\n{body}\n")
     (tmp_path / "rules" / "d.RULE").write_text(f"No header {long}")
-    rows = list(indemnity._clauses(tmp_path))
+    rows = list(indemnity.clauses(tmp_path))
     assert [(row["id"], row["owner"]) for row in rows] == [
         ("a.LICENSE#0", "Ann & Co"),
         ("a.LICENSE#2", "Ann & Co"),

@@ -1,7 +1,7 @@
 """What follows when a small model passes on what it doubts: curves, thresholds held, guarantees.
 
-It neither trains (`cascade_protocol` does) nor prints nor draws. The floor is the small model alone,
-the ceiling the large one; a threshold is chosen on validation and then held on test.
+It neither trains (`cascade_protocol` does) nor prints nor draws. The floor is the small model
+alone, the ceiling the large one; a threshold is chosen on validation and then held on test.
 """
 
 import time
@@ -32,8 +32,8 @@ class CascadeResult:
 
     Attributes:
         weak, strong: names of the small and the large model.
-        small, large: score of each item by split ("validation", "test"), (seeds, items); the mean is
-            the quality.
+        small, large: score of each item by split ("validation", "test"), (seeds, items); its mean
+            is the quality.
         probs: the small model's class probabilities by split, (seeds, items, classes).
         confidence: by rule and split, (seeds, items); higher keeps an item with the small model.
         gold, groups, kinds: of the test items, (items,).
@@ -167,7 +167,7 @@ class CascadeResult:
         ]
 
     def losses(self, seed: int = 0) -> np.ndarray:
-        """1 where the small model is wrong and the large one right, all held-out items, (items,)."""
+        """1 where only the large model is right, for all held-out items, (items,)."""
         lost = [self.small[s][seed] < self.large[s][seed] for s in ("validation", "test")]
         return np.concatenate(lost).astype(float)
 
@@ -372,8 +372,8 @@ def build(
 ) -> Cascade:
     """A cascade of two or more models that answers new texts, its thresholds set on validation.
 
-    Each stage but the last keeps a query where it is sure enough for the two of them, itself and the
-    last stage, to reach `share` of the last stage's quality.
+    Each stage but the last keeps a query where it is sure enough for the two of them, itself and
+    the last stage, to reach `share` of the last stage's quality.
 
     Args:
         models: cheap to dear; "static" reads mean states with a linear head, "minilm+" attends.

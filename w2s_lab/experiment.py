@@ -149,8 +149,8 @@ def run(
 ):
     """Weak and strong performance, the ceiling, and what each method recovers of the gap.
 
-    A `Result`; a `TextResult` for a task whose answers are texts, a `FilterResult` where a weak model
-    chooses the data, a `CascadeResult` where a small model passes questions on.
+    A `Result`; a `TextResult` for a task whose answers are texts, a `FilterResult` where a weak
+    model chooses the data, a `CascadeResult` where a small model passes questions on.
 
     Args:
         task: a name, file or Hub id for `load_task`, or a `Task`.

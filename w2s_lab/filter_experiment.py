@@ -37,8 +37,9 @@ class FilterResult:
     Attributes:
         weak, strong: names of the models; labels: judged passages that some scores learned from.
         fraction: share of the tokens on offer that each chooser may take.
-        numbers: log-likelihood per token of each test text, in nats, by name ("random", "oracle",
-            each method; "untouched" and "all data" once for all seeds), (seeds, items) or (1, items).
+        by: who judges for each method; empty for the weak language model.
+        numbers: log-likelihood per token of each test text, in nats, by name: "random", "oracle"
+            and each method (seeds, items); "untouched" and "all data" (1, items).
         kept: by name and seed the chosen documents, indices into the store.
         judged: what each method thought of each document of the store, (documents,).
         texts, kinds, clean, tokens: of the store, (documents,).
@@ -55,7 +56,7 @@ class FilterResult:
     seeds: int
     fraction: float
     methods: tuple[str, ...]
-    keeps: Mapping[str, str]
+    by: Mapping[str, str]
     numbers: Mapping[str, np.ndarray]
     kept: Mapping[str, Sequence[np.ndarray]]
     judged: Mapping[str, np.ndarray]
@@ -112,7 +113,9 @@ class FilterResult:
     def recall(self, name: str) -> dict[str, float]:
         """Share of the documents of each kind that were kept, of those on offer."""
         chosen = self.chosen(name)
-        return {k: float(chosen[self.kinds == k].mean() / OFFERED) for k in np.unique(self.kinds)}
+        return {
+            str(k): float(chosen[self.kinds == k].mean() / OFFERED) for k in np.unique(self.kinds)
+        }
 
     def precision(self, name: str) -> float:
         """Share of the tokens kept that are clean."""
@@ -196,7 +199,7 @@ def run_filter(
         seeds=seeds,
         fraction=bench.fraction,
         methods=tuple(m.name for m in chosen),
-        keeps={m.name: m.keep for m in chosen},
+        by={m.name: m.by for m in chosen},
         numbers=found["scores"],
         kept=found["kept"],
         judged=found["judged"],

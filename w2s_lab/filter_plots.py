@@ -150,22 +150,24 @@ def diagram(result: "FilterResult", method: str | None = None) -> "Figure":
     ax.text(0, 54, "1 · select", fontsize=TEXT + 1, fontweight="bold", va="center")
     ax.text(0, 24, "2 · train", fontsize=TEXT + 1, fontweight="bold", va="center")
     box(0, 36, 22, "store, uncurated", GREY)
-    box(39, 36, 23, f"weak model\n{result.weak}", VERMILLION)
+    who = result.by.get(method) or f"weak model\n{result.weak}"
+    box(39, 36, 23, who, VERMILLION)
     box(78, 36, 22, "chosen subset", GREEN)
     offered = f"{documents:,} texts\n{spent:,} tokens"
     arrow((22, 42.5), (39, 42.5), offered, (30.5, 47))
     kept = f"{texts:.0f} texts\n{tokens:,.0f} tokens"
     arrow((62, 42.5), (78, 42.5), kept, (70, 47))
-    ax.text(50.5, 33, f"{method!r}: {flops['weak scores']} TFLOP", ha="center", fontsize=TEXT - 1)
+    work = "" if result.by.get(method) else f": {flops['weak scores']} TFLOP"
+    ax.text(50.5, 33, f"{method!r}{work}", ha="center", fontsize=TEXT - 1)
     ax.text(89, 33, f"{result.precision(method):.0%} clean", ha="center", fontsize=TEXT - 1)
     box(0, 6, 22, "input x", GREY)
     box(33, 6, 24, f"strong model\n{result.strong}", BLUE)
     box(75, 6, 25, "loss", GREEN)
     arrow((22, 12.5), (33, 12.5))
-    arrow((57, 12.5), (75, 12.5), "its output ŷ", (66, 15))
+    arrow((57, 14.5), (75, 14.5), "its output ŷ", (66, 17))
     arrow((89, 31), (89, 19), "label y", (94, 25))
     arrow((84, 36), (14, 19), "x", (46, 25.4))
-    arrow((78, 7.5), (57, 7.5), "gradient", (66, 5), linestyle="--")
+    arrow((75, 9.5), (57, 9.5), "gradient", (66, 7), linestyle="--")
     what = "cross-entropy to y"
     if distil:
         what = (
@@ -176,8 +178,8 @@ def diagram(result: "FilterResult", method: str | None = None) -> "Figure":
     over = result.lead(method, FLOOR)
     title = f"Two stages: choosing by {method!r} gains {fine(over)} nats per token over chance"
     words = (
-        f"{title}. Stage 1, select: {documents:,} texts of {spent:,} tokens go to the weak model "
-        f"{result.weak}, which passes on {texts:.0f} texts of {tokens:,.0f} tokens, "
+        f"{title}. Stage 1, select: {documents:,} texts of {spent:,} tokens go to "
+        f"{' '.join(who.split())}, which passes on {texts:.0f} texts of {tokens:,.0f} tokens, "
         f"{result.precision(method):.0%} of them clean. Stage 2, train: the strong model "
         f"{result.strong} reads x from the chosen texts, its output is compared with their label y "
         f"in the loss, {what}, and the gradient goes back into the strong model."
@@ -192,7 +194,7 @@ def lost(result: "FilterResult", names: Sequence[str] = ()) -> "Figure":
         names: which methods, by default all.
     """
     names = [*(names or ranked(result))]
-    kinds = sorted({*result.kinds[result.clean]})
+    kinds = [str(kind) for kind in np.unique(result.kinds[result.clean])]
     figure, ax = plots.axes(2.6 + 0.42 * len(names))
     looks = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "D"), (BLACK, "^"), (plots.ORANGE, "v"))
     rows = -np.arange(len(names))

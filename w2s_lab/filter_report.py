@@ -125,7 +125,8 @@ def examples(result: "FilterResult", method: str, *, dropped: bool, count: int =
     order = np.argsort(share if dropped else -share, kind="stable")
     found = [i for i in order if wanted[i]]
     # one of each kind before a second one of any
-    turn = {i: sum(result.kinds[j] == result.kinds[i] for j in found[:n]) for n, i in enumerate(found)}  # fmt: skip
+    kind = result.kinds[found]
+    turn = {i: int((kind[:n] == kind[n]).sum()) for n, i in enumerate(found)}
     found = sorted(found, key=lambda i: turn[i])[:count]
     what = "clean and never kept" if dropped else "dirt that was kept"
     title = f"{method}: {what}, {int(wanted.sum())} in all"

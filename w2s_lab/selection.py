@@ -92,7 +92,8 @@ def ranking(scores: ArrayLike, *, keep: str, seed: int = 0) -> np.ndarray:
     if keep == "high":  # a stable sort of the negated scores: equal ones stay shuffled
         order = known[np.argsort(-scores[known], kind="stable")]
     if keep == "middle":
-        order = order[np.argsort(np.abs(np.arange(len(order)) - (len(order) - 1) / 2), kind="stable")]  # fmt: skip
+        from_median = np.abs(np.arange(len(order)) - (len(order) - 1) / 2)
+        order = order[np.argsort(from_median, kind="stable")]
     return order
 
 
@@ -180,6 +181,7 @@ class Score:
     Attributes:
         judge: from a `Store` to (items,).
         keep: "low", "high" or "middle".
+        by: who judges, in words; empty for the weak language model.
         needs: "prompts" for instruction pairs only; "judged": needs passages of known truth.
         distil: weight of the weak model's predictions in the loss of the strong one.
     """
@@ -187,6 +189,7 @@ class Score:
     name: str
     judge: Callable[[Store], np.ndarray]
     keep: str
+    by: str = ""
     needs: str = ""
     distil: float = 0.0
 
@@ -194,11 +197,11 @@ class Score:
 SCORES = Registry("selection score")
 
 
-def score(name: str, *, keep: str, needs: str = "", distil: float = 0.0) -> Callable:
+def score(name: str, *, keep: str, by: str = "", needs: str = "", distil: float = 0.0) -> Callable:
     """Registers a function from a `Store` to (items,) as a way of choosing."""
 
     def add(judge):
-        SCORES[name] = Score(name, judge, keep, needs, distil)
+        SCORES[name] = Score(name, judge, keep, by, needs, distil)
         return judge
 
     return add
@@ -228,7 +231,7 @@ def distilled(store: Store) -> np.ndarray:
     return store.nll
 
 
-@score("n-gram", keep="low", needs="judged")
+@score("n-gram", keep="low", by="pairs of words", needs="judged")
 def ngram(store: Store) -> np.ndarray:
     """Cross-entropy per word under pairs of words counted in the clean passages, in bits.
 
@@ -255,7 +258,7 @@ def ngram(store: Store) -> np.ndarray:
     )
 
 
-@score("classifier", keep="high", needs="judged")
+@score("classifier", keep="high", by="classifier\non embeddings", needs="judged")
 def classifier(store: Store) -> np.ndarray:
     """How clean a logistic regression on the embeddings finds it, taught by the judged passages.
 
@@ -268,7 +271,7 @@ def classifier(store: Store) -> np.ndarray:
     return found.predict_proba(store.embeddings)[:, 1]
 
 
-@score("neighbours", keep="high", needs="judged")
+@score("neighbours", keep="high", by="nearest judged\npassages", needs="judged")
 def neighbours(store: Store) -> np.ndarray:
     """Share of clean ones among the judged passages that are nearest, by cosine similarity."""
     near = _unit(store.embeddings) @ _unit(store.judged_embeddings).T
@@ -277,7 +280,7 @@ def neighbours(store: Store) -> np.ndarray:
     return (weight * store.clean[nearest]).sum(1) / weight.sum(1)
 
 
-@score("unique", keep="low")
+@score("unique", keep="low", by="MinHash")
 def unique(store: Store) -> np.ndarray:
     """0 for a document unlike all before it, 1 for a near-duplicate of one; else at random."""
     from w2s_lab.data.splits import first_of_near_duplicates
@@ -287,7 +290,7 @@ def unique(store: Store) -> np.ndarray:
     return copies
 
 
-@score("curated", keep="high", needs="judged")
+@score("curated", keep="high", by="classifier and\nde-duplication", needs="judged")
 def curated(store: Store) -> np.ndarray:
     """The classifier's opinion of what is no near-duplicate."""
     return np.where(unique(store) == 0, classifier(store), np.nan)
@@ -312,7 +315,7 @@ def easy(store: Store) -> np.ndarray:
 
 
 def _helped(difficulty: np.ndarray) -> np.ndarray:
-    """Above 1 an answer and its instruction hardly belong together (Li et al. 2023, section 2.3)."""
+    """Without those above 1, which hardly answer their instruction (Li et al. 2023, section 2.3)."""
     return np.where(difficulty <= 1, difficulty, np.nan)
 
 

@@ -1,7 +1,7 @@
 """Token sequences with known next tokens: read once by a frozen model, then learned by its top.
 
-It neither chooses nor scores documents. What the blocks below the trained ones make of a sequence is
-computed once and kept; a student after that pays for its own blocks only.
+It neither chooses nor scores documents. What the blocks below the trained ones make of a sequence
+is computed once and kept; a student after that pays for its own blocks only.
 """
 
 import copy
@@ -33,7 +33,7 @@ class Sequences:
     """Texts, each after its prompt, as token ids; only the text's tokens are to be predicted.
 
     Attributes:
-        ids: token ids with the prompt, (tokens,) each; a text without one begins after a start token.
+        ids: token ids with the prompt, (tokens,) each; without one a text follows a start token.
         starts: place of the first token to be predicted, at least 1, (items,).
         vocabulary: the tokens that any of these texts uses, rising. Probabilities are among them:
             a shortlist (Jean et al. 2015, section 3), which saves most of the head's work.
@@ -197,7 +197,7 @@ class Tail(nn.Module):
 
 
 def cut_log_probs(read: Read, depth: int, way_out: nn.Module, batch: Sequence[int]) -> Tensor:
-    """Log-probabilities over the shortlist by the model cut after block `depth`, (targets, shortlist).
+    """Log-probabilities by the model cut after block `depth`, (targets, shortlist).
 
     Args:
         way_out: what the states pass before the model's norm and head, a `shortcut`.

@@ -247,7 +247,7 @@ def _pool(packages: tuple[str, ...]) -> tuple[list[dict], dict[str, int]]:
 
 
 def functions() -> list[dict]:
-    """The standard library's functions that `load` draws from: {"id", "group", "kind", "code", …}."""
+    """All functions that `load` draws from: {"id", "group", "name", "kind", "code", "gold"}."""
     return _pool(())[0]
 
 

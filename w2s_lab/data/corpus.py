@@ -41,8 +41,10 @@ SIZES = {"smoke": 0.17, "lab": 1, "full": 10}  # times the numbers above, at lea
 SEED = 0
 
 FUNCTION_WORDS = frozenset(
-    "the of and to in a is that we for as are with be by this on it from which an can these or our"
-    " have has not was such at their used each between both also but more other than they its".split()
+    (
+        "the of and to in a is that we for as are with be by this on it from which an can these or"
+        " our have has not was such at their used each between both also but more other than they"
+    ).split()  # noqa: SIM905  (a list of quoted words is hard to read)
 )
 SENTENCE = 0.27  # share of function words from which a passage is prose; tables have a tenth
 MEDICAL = re.compile(
@@ -53,14 +55,16 @@ FORMULA = re.compile(r"[=∈∑∏∀∃≤≥→×⊕∞∂]|[α-ωΑ-Ωℓ]|\b
 FORMULAS = 4  # signs of a formula in one passage
 RARE = 0.11  # share of words that at most two of the papers use: about the top tenth of passages
 # What scanners confuse; Nguyen et al. 2021 ("Survey of post-OCR processing"), section 2
-CONFUSED = (("rn", "m"), ("m", "rn"), ("l", "1"), ("o", "0"), ("e", "c"), ("h", "b"), ("s", "5"),
-            ("cl", "d"), ("i", "l"), ("u", "ii"), ("t", "f"), ("a", "o"), (" ", ""), ("n", "ri"))  # fmt: skip
+CONFUSED = (
+    *(("rn", "m"), ("m", "rn"), ("l", "1"), ("o", "0"), ("e", "c"), ("h", "b"), ("s", "5")),
+    *(("cl", "d"), ("i", "l"), ("u", "ii"), ("t", "f"), ("a", "o"), (" ", ""), ("n", "ri")),
+)
 CONFUSIONS = 0.12  # of a text's characters, where a confusion fits
 
 
 @task("corpus")
 def load(size: str) -> Task:
-    """Passages to train on, two thirds of them dirt; gold says which are clean, kinds say of what kind.
+    """Passages to train on, two thirds of them dirt; gold says which, kinds say of what kind.
 
     Splits are made by paper, licence owner and module. `supervise` holds passages that somebody has
     looked at, clean and dirty; `transfer` is the store to choose from; `validation` and `test` are
@@ -154,7 +158,7 @@ def scan(text: str, rng: np.random.Generator) -> str:
 
 
 def truncate(text: str, rng: np.random.Generator) -> str:
-    """Lines as a narrow column was cut out: of each ten words five are lost, the last one in part."""
+    """Lines as of a column cut in two: of each ten words five are left, the last one in part."""
     words = text.split()
     start = int(rng.integers(5))
     lines = [words[i : i + 10] for i in range(start, len(words), 10)]
@@ -172,7 +176,7 @@ CORRUPT = {"shuffled": shuffle, "scanning errors": scan, "truncated": truncate, 
 
 
 def _pool(words: tuple[int, int]) -> tuple[list[dict], dict[str, int]]:
-    """Candidates {"id", "group", "kind", "text", "rest"} without near-duplicates, from the cache."""
+    """Candidates {"id", "group", "kind", "text", "rest"}, no two alike; kept in the cache."""
     # the code that makes the pool is part of its name, so a changed rule is never a stale pool
     rooms = [Path(module.__file__).read_bytes() for module in (code, indemnity, papers, splits)]
     named = [ASSETS["aclsum"].sha256, ASSETS["licensedcode"].sha256, sys.version]
@@ -197,7 +201,8 @@ def _row(id: str, group: str, kind: str, text: str, rest: str = "") -> dict:
 
 def _papers(folder: Path, words: tuple[int, int]) -> Iterator[dict]:
     """Prose of the papers, and the tables, references and formulas that their parser left."""
-    parsed = {p.stem: json.loads(p.read_text("utf-8")) for p in sorted((folder / "paper_jsons").iterdir())}  # fmt: skip
+    files = sorted((folder / "paper_jsons").iterdir())
+    parsed = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
     bodies = {
         paper: [part["text"] for part in found["pdf_parse"]["body_text"]]
         for paper, found in parsed.items()
