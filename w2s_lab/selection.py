@@ -315,7 +315,7 @@ def easy(store: Store) -> np.ndarray:
 
 
 def _helped(difficulty: np.ndarray) -> np.ndarray:
-    """Without those above 1, which hardly answer their instruction (Li et al. 2023, section 2.3)."""
+    """Nan above 1: hardly an answer to its instruction (Li et al. 2023, section 2.3)."""
     return np.where(difficulty <= 1, difficulty, np.nan)
 
 
