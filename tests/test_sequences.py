@@ -286,7 +286,6 @@ def test_no_text_outside_of_the_chosen_ones_is_learned(lm, read):
     found = sequences(lm, other, PROMPTS, vocabulary=read.found.vocabulary)
     tails = [Tail(r, BLOCKS - 1) for r in (read, Read(lm, found, [BLOCKS - 1]))]
     for tail in tails:
-        tail._shared[0].found.lengths  # noqa: B018  (both have the same six to learn from)
         learn(tail, ALL[:6], epochs=2, lr=1e-2)
     for one, two in zip(*(tail.parameters() for tail in tails), strict=True):
         assert torch.allclose(one, two, atol=1e-5)

@@ -122,7 +122,7 @@ def curves(
     ]
     words = [
         f"{title}. Small model alone {small}, large model alone {large}.",
-        f"By {best}.",
+        f"Best of the rules drawn: {best}.",
         plots.joined("Passing on 0, 20, 40, 60, 80, 100 % gives", listed) if listed else "",
         "A random rule gives the straight line between the two models." * ("random" in names),
     ]
@@ -235,7 +235,7 @@ def calibration(result: "CascadeResult", seed: int | None = None) -> "Figure":
     ends, drawn, off = [], [], []
     for label, said, (colour, marker, style) in (
         ("as it is", before, (VERMILLION, "s", "--")),
-        (f"temperature {mean:.2g}", after, (BLUE, "o", "-")),
+        (f"temperature {mean:.2f}", after, (BLUE, "o", "-")),
     ):
         probs = np.concatenate(said)
         sure, right, count = metrics.reliability(probs, truth)
@@ -253,8 +253,8 @@ def calibration(result: "CascadeResult", seed: int | None = None) -> "Figure":
     ax.set_ylabel("share that is right", fontsize=TEXT)
     what = "lowers" if off[1] < off[0] else "does not lower"
     title = (
-        f"A temperature of {mean:.2g} {what} the small model's calibration error: "
-        f"{off[0]:.2f}, then {off[1]:.2f}"
+        f"A temperature of {mean:.2f} {what} the small model's calibration error: "
+        f"{off[0]:.2f} before, {off[1]:.2f} after"
     )
     words = (
         f"{title}. Temperatures that fit validation, by seed: "
@@ -346,10 +346,10 @@ def queue(
     def delay(part: float) -> float:
         return queueing.expected_delay(rate, part, small, large).mean
 
+    waits = delay(chosen)
     limit = large.count / (rate * large.seconds)  # the share that keeps the large model busy
     if rate * small.seconds >= small.count:
         limit = 0.0
-    waits = delay(chosen)
     shares = np.linspace(0, 1, 401)
     figure, (cost, wait, good) = _panels(3, 7.6, (1, 1, 1))
     costs = np.array([day(part) for part in shares])
@@ -364,16 +364,15 @@ def queue(
     wait.set_ylim(0, 1.15 * highest)
     if limit <= 1:
         wait.axvspan(100 * limit, 100, color=VERMILLION, alpha=0.15, linewidth=0)
-        right = limit < 0.6
+        narrow = limit > 0.8  # no room for words in it; on the left the line is still low
         wait.annotate(
-            "overloaded" if right else "overloaded →",
-            (100 * limit, 0.5),
+            f"shaded: overloaded, from {100 * limit:.0f} % on" if narrow else "overloaded",
+            (1 if narrow else 100 * limit + 1, 0.8),
             xycoords=("data", "axes fraction"),
-            xytext=(6 if right else -6, 0),
-            textcoords="offset points",
-            ha="left" if right else "right",
             va="center",
             fontsize=TEXT,
+            zorder=4,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 2},
         )
     low, value, high = band(result, rule)
     good.plot(100 * GRID, value, color=BLUE, linewidth=2)

@@ -272,11 +272,11 @@ def stages(
         W2SError: answers of another cascade, gold of another shape, an unknown metric.
     """
     names = [stage.name for stage in cascade.stages]
-    gold = np.asarray(gold)
-    if len(answered.seconds) != len(names) or gold.shape != answered.stage.shape:
+    truth = np.asarray(gold)
+    if len(answered.seconds) != len(names) or truth.shape != answered.stage.shape:
         what = (
             f"answers of {len(answered.seconds)} stages to {len(answered.stage)} queries beside "
-            f"{len(names)} stages and gold of shape {gold.shape}"
+            f"{len(names)} stages and gold of shape {truth.shape}"
         )
         raise W2SError(what, where="stages", mend="pass what this cascade answered, and its gold")
     # the last stage a query was put to is the one that answered it or a later one that failed it
@@ -289,7 +289,7 @@ def stages(
     def quality(among: np.ndarray) -> str:
         if not among.any():
             return "-"
-        scores = metrics.item_scores(answered.classes[among], gold[among], metric)
+        scores = metrics.item_scores(answered.classes[among], truth[among], metric)
         return f"{scores.mean():.2f}"
 
     def row(k: int) -> tuple[str, ...]:
@@ -298,7 +298,7 @@ def stages(
         asked, seconds = f"{(last >= k).mean():.0%}", short(answered.seconds[k])
         return (names[k], asked, f"{here.mean():.0%}", quality(here), flops, seconds)
 
-    everything = np.full(len(gold), True)
+    everything = np.full(len(truth), True)
     total = (
         "whole cascade",
         "100%",
@@ -319,10 +319,10 @@ def stages(
     if (answered.stage < 0).any():
         without = int((answered.stage < 0).sum())
         notes.append(
-            f"Warning: {without} of {len(gold)} queries have no answer and count as wrong."
+            f"Warning: {without} of {len(truth)} queries have no answer and count as wrong."
         )
     title = (
-        f"{len(gold):,} queries through {counted(len(names), 'stage')}; quality: "
+        f"{len(truth):,} queries through {counted(len(names), 'stage')}; quality: "
         f"{metric.replace('_', ' ')}"
     )
     header = ("stage", "asked", "answered", "quality of these", "operations", "seconds")

@@ -1,0 +1,189 @@
+"""Figures of a choice carry their message in title, marks and words, for any result."""
+
+import warnings
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from PIL import Image
+from synthetic_filter_result import METHODS, a_filter_result, a_small_filter_result, with_scores
+from test_plots import (  # what any figure has to be is asked of `figure` here too
+    test_no_text_is_smaller_than_a_back_row_can_read,  # noqa: F401
+    test_no_text_overlaps_another_or_leaves_the_figure,  # noqa: F401
+    words,
+)
+
+from w2s_lab import filter_plots, plots
+from w2s_lab.errors import W2SError
+
+
+def small(**levels):
+    return a_small_filter_result(**with_scores(a_small_filter_result(), **levels))
+
+
+FIGURES = {
+    "gap": lambda: filter_plots.gap(a_filter_result()),
+    "small gap": lambda: filter_plots.gap(a_small_filter_result()),
+    "no gap": lambda: filter_plots.gap(small(oracle=-4)),
+    "all below": lambda: filter_plots.gap(small(good=-4.1)),
+    "by kind": lambda: filter_plots.by_kind(a_filter_result(), "likely"),
+    "by kind, small": lambda: filter_plots.by_kind(a_small_filter_result(), "bad"),
+    "lost": lambda: filter_plots.lost(a_filter_result()),
+    "lost, two": lambda: filter_plots.lost(a_filter_result(), ["likely", "classifier"]),
+    "diagram": lambda: filter_plots.diagram(a_filter_result()),
+}
+
+
+@pytest.fixture(scope="module", params=FIGURES)
+def figure(request):
+    return FIGURES[request.param]()
+
+
+def title(figure):
+    return " ".join(figure.get_suptitle().split())
+
+
+def test_every_figure_has_a_title_and_words_that_begin_with_it(figure):
+    assert title(figure) and figure.alt.startswith(title(figure) + ".")
+    assert "\n" not in figure.alt and "nan" not in figure.alt
+
+
+def test_every_figure_with_axes_has_them_labelled(figure):
+    (ax,) = figure.axes
+    if ax.axison:  # a diagram has none
+        assert ax.get_xlabel()
+        assert [label.get_text() for label in ax.get_yticklabels()]
+
+
+def test_a_saved_figure_is_a_png_that_carries_its_words(tmp_path):
+    figure = a_small_filter_result().plot(tmp_path / "gap.png")
+    with Image.open(tmp_path / "gap.png") as image:
+        assert image.format == "PNG"
+        assert image.text == {"Description": figure.alt}
+
+
+@pytest.mark.parametrize("name, told", [("a.svg", "end in .png"), ("no/a.png", "does not exist")])
+def test_a_figure_that_cannot_be_saved_is_told_in_one_line(tmp_path, name, told):
+    with pytest.raises(W2SError, match=told):
+        filter_plots.gap(a_small_filter_result(), tmp_path / name)
+
+
+# --- the gap --------------------------------------------------------------------------------------
+
+
+def test_the_gap_names_every_choice_with_its_lead_and_share():
+    result = a_filter_result()
+    figure = filter_plots.gap(result)
+    for name in METHODS:
+        lead, share = result.lead(name, "random"), result.recovered(name)
+        assert f"recovers {share}" in words(figure)
+        assert f"{name} {lead.value:+.3f} [" in figure.alt and f"recovers {share}" in figure.alt
+    assert title(figure).startswith("The best choice, classifier, recovers ")
+
+
+def test_points_stand_at_their_leads_over_random_best_first():
+    (ax,) = filter_plots.gap(a_small_filter_result()).axes
+    marks = [line for line in ax.get_lines() if line.get_marker() == "o"]
+    # good −2.5 + 4, bad −4.5 + 4
+    assert [mark.get_xdata()[0] for mark in marks] == pytest.approx([1.5, -0.5])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["good", "bad"]
+    dashed = [line.get_xdata()[0] for line in ax.get_lines() if line.get_linestyle() == "--"]
+    assert dashed == pytest.approx([0, 2])  # random, and the oracle's lead
+
+
+def test_the_title_says_that_a_choice_is_worse_than_chance_only_where_its_interval_is():
+    assert title(filter_plots.gap(small(bad=-4.5))).endswith("; bad does worse than chance")
+    torn = np.array([[-2.0, -6.5, -2, -6.5]] * 2)  # −0.25 on average, from +2 to −2.5
+    result = a_small_filter_result()
+    result = a_small_filter_result(numbers={**result.numbers, "bad": torn})
+    assert "worse than chance" not in title(filter_plots.gap(result))
+
+
+# --- scores by kind -------------------------------------------------------------------------------
+
+
+def test_kinds_stand_from_the_lowest_median_down_and_kept_documents_are_filled():
+    (ax,) = filter_plots.by_kind(a_small_filter_result(), "bad").axes
+    # medians of bad: x (1 and 2) 1.5, b 3, a (5 and 4) 4.5
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["x", "b", "a"]
+    filled = {
+        x
+        for marks in ax.collections
+        for x in marks.get_offsets()[:, 0].tolist()
+        if to_hex(marks.get_facecolor()[0]) != "#ffffff"
+    }
+    assert filled == {1, 2}  # documents 3 and 4
+
+
+def test_the_words_of_a_score_by_kind_hold_its_medians_and_shares():
+    figure = filter_plots.by_kind(a_small_filter_result(), "bad")
+    # 0.5 of 0.8 on offer
+    assert "x: median 1.50, 62% kept" in figure.alt and "a: median 4.50, 0% kept" in figure.alt
+    assert title(figure) == "Of what 'bad' keeps, 0% is clean"
+
+
+def test_a_score_that_has_none_for_some_documents_can_be_drawn():
+    judged = dict(a_small_filter_result().judged) | {"good": np.array([9.0, np.nan, 8, 7, 1])}
+    figure = filter_plots.by_kind(a_small_filter_result(judged=judged), "good")
+    assert "a: median 9.00" in figure.alt and len(plots._png(figure)) > 0
+
+
+def test_scores_of_a_method_that_was_not_run_are_refused():
+    with pytest.raises(W2SError, match="no method 'oracle'.*choose from: bad, good"):
+        filter_plots.by_kind(a_small_filter_result(), "oracle")
+
+
+# --- what is lost ---------------------------------------------------------------------------------
+
+
+def test_shares_of_clean_kinds_stand_where_they_should_and_chance_is_dotted():
+    (ax,) = filter_plots.lost(a_small_filter_result()).axes
+    a, b = ax.collections[:2]
+    # good kept 0.75 of 0.8 of "a", bad nothing; of "b" nobody anything
+    assert a.get_offsets()[:, 0] == pytest.approx([93.75, 0])
+    assert b.get_offsets()[:, 0] == pytest.approx([0, 0])
+    dotted = [line.get_xdata()[0] for line in ax.get_lines() if line.get_linestyle() == ":"]
+    assert dotted == [25]
+
+
+def test_the_title_names_the_method_that_treats_clean_texts_least_alike():
+    figure = filter_plots.lost(a_small_filter_result())
+    assert title(figure) == "'good' treats clean texts least alike: it keeps 0% of 'b'"
+    assert "good: a 94%, b 0%" in figure.alt
+
+
+# --- the two stages -------------------------------------------------------------------------------
+
+
+def test_the_diagram_carries_the_counts_of_the_run():
+    figure = filter_plots.diagram(a_small_filter_result(), "good")
+    # 5 documents of 150 tokens; kept 2 texts in each seed, 50 and 30 tokens, half of them clean
+    for told in ("5 texts", "150 tokens", "2 texts 40 tokens", "50% clean", "smollm2:22"):
+        assert told in words(figure), told
+    assert "choosing by 'good' gains +1.500 [" in title(figure)
+    assert "cross-entropy to y" in figure.alt and "distillation" not in figure.alt
+
+
+def test_the_diagram_shows_the_best_choice_unless_another_is_asked_for():
+    assert "'classifier'" in title(filter_plots.diagram(a_filter_result()))
+    assert "'random'" in title(filter_plots.diagram(a_filter_result(), "random"))
+    with pytest.raises(W2SError, match="'all data' chose nothing"):
+        filter_plots.diagram(a_filter_result(), "all data")
+
+
+def test_only_a_distilled_choice_has_distillation_in_its_loss():
+    result = a_filter_result()
+    changed = a_filter_result(
+        methods=("likely", "distilled"),
+        numbers={**result.numbers, "distilled": result.numbers["middle"]},
+        kept={**result.kept, "distilled": result.kept["middle"]},
+    )
+    figure = filter_plots.diagram(changed, "distilled")
+    assert "0.7 × cross-entropy to y + 0.3 × distillation from the weak model" in figure.alt
+
+
+def test_no_figure_makes_python_complain():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for draw in FIGURES.values():
+            plots._png(draw())
