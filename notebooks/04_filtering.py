@@ -133,7 +133,9 @@ plots.show(result.plot())
 # %% tags=["claim"]
 print("Training on any choice beats no training:", result.lead("likely", "untouched").low > 0)
 print("The classifier's choice beats a random one:", result.lead("classifier", "random").low > 0)
-print("The likeliest documents are worse than the middle:", result.lead("likely", "middle").value < 0)
+print(
+    "The likeliest documents are worse than the middle:", result.lead("likely", "middle").value < 0
+)
 
 # %% [markdown]
 # *Gap recovered* means what it always does in this course, with other ends: 0 is a student on a
@@ -236,7 +238,9 @@ ask("04-capped")
 
 # %%
 chooser, student = result.facts["weak_on_test"], result.scores("middle").mean()
-print(f"On test, nats per token: the chooser {chooser:.2f}, the student on its choice {student:.2f}.")
+print(
+    f"On test, nats per token: the chooser {chooser:.2f}, the student on its choice {student:.2f}."
+)
 
 # %% tags=["claim"]
 print("The student is better than the model that chose its data:", student > chooser)
@@ -265,7 +269,10 @@ ways.choices()
 # %% tags=["claim"]
 print("Choosing beats relabelling:", ways.lead("filter", "label").low > 0)
 print("The student of the chosen half beats its chooser:", ways.lead("filter", "weak").low > 0)
-print("Relabelling left fewer right labels than there were:", ways.kept["label"] < ways.kept["as found"])
+print(
+    "Relabelling left fewer right labels than there were:",
+    ways.kept["label"] < ways.kept["as found"],
+)
 
 # %% tags=["predict"]
 ask("04-relabel-flaw")
@@ -318,7 +325,10 @@ plots.show(filter_plots.by_kind(pairs, "difficulty"))
 
 # %% tags=["claim"]
 print("The easiest pairs are worse than a random choice:", pairs.lead("easy", "random").value < 0)
-print("Difficulty leaves out more shuffled answers than it keeps:", pairs.recall("difficulty")["shuffled"] < 0.5)
+print(
+    "Difficulty leaves out more shuffled answers than it keeps:",
+    pairs.recall("difficulty")["shuffled"] < 0.5,
+)
 
 # %% [markdown]
 # Difficulty was made for stores in which most pairs are fine. Here it does what it promises, in that

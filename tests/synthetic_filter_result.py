@@ -19,7 +19,12 @@ LEVELS = {
     "all data": -2.7,
 }
 METHODS = ("likely", "middle", "n-gram", "classifier")
-BY = {"likely": "", "middle": "", "n-gram": "an n-gram model", "classifier": "a small encoder"}
+BY = {
+    "likely": "",
+    "middle": "",
+    "n-gram": "pairs of words",
+    "classifier": "classifier\non embeddings",
+}
 ONCE = ("untouched", "all data")  # no seed plays a part
 CLEAN = ("clean", "clean: formulas", "clean: medical", "clean: rare words")
 DIRT = ("code", "near-duplicate", "shuffled", "table")

@@ -95,8 +95,8 @@ def test_what_is_called_a_near_duplicate_resembles_a_clean_passage_of_its_own_sp
     for split in ("supervise", "transfer"):
         here = lab.splits[split]
         for copy in here[lab.kinds[here] == COPY]:
-            alike = [i for i in here if i != copy and similarity(lab.inputs[i], lab.inputs[copy]) >= 0.5]  # fmt: skip
-            (original,) = alike
+            likeness = [similarity(lab.inputs[i], lab.inputs[copy]) for i in here]
+            (original,) = (i for i, s in zip(here, likeness, strict=True) if s >= 0.5 and i != copy)
             assert lab.kinds[original] in CLEAN and lab.groups[original] == lab.groups[copy]
             assert lab.ids[copy] == f"{lab.ids[original]}+"
 
@@ -116,6 +116,20 @@ def test_a_search_for_near_duplicates_finds_one_of_each_pair(lab):
     assert {str(i).rstrip("+") for i in lab.ids[dropped]} == {
         str(i).rstrip("+") for i in lab.ids[store[lab.kinds[store] == COPY]]
     }
+
+
+@pytest.mark.xfail(strict=False, reason="a store is shuffled, so a copy may stand before")
+def test_a_near_duplicate_stands_after_its_original_so_that_the_first_of_both_is_the_clean_one(lab):
+    place = {name: i for i, name in enumerate(lab.ids.tolist())}
+    copies = [name for name in place if name.endswith("+")]
+    assert copies and all(place[name] > place[name[:-1]] for name in copies)
+
+
+@pytest.mark.xfail(strict=False, reason="`resplit` deals dirt into validation and test")
+def test_another_deal_of_the_groups_keeps_dirt_out_of_validation_and_test(smoke):
+    again = smoke.resplit(1)
+    for split in ("validation", "test"):
+        assert (again.gold[again.splits[split]] == 1).all()
 
 
 def test_passages_are_of_the_promised_length(lab):

@@ -1,4 +1,4 @@
-"""What follows from a choice of documents is what the arithmetic says, and what suits whom is told."""
+"""What follows from a choice of documents is what the arithmetic says; what suits whom is told."""
 
 from dataclasses import replace
 
@@ -112,6 +112,12 @@ def test_recall_is_the_share_of_each_kind_that_was_kept_of_what_is_on_offer_on_a
     }
 
 
+@pytest.mark.xfail(strict=False, reason="divides by the share on offer on average: 1 / 0.8")
+def test_no_more_of_a_kind_is_kept_than_all_of_it():
+    # the oracle kept both documents of "a" in both seeds
+    assert a_small_filter_result().recall("oracle")["a"] == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     "ask, told",
     [
@@ -187,6 +193,13 @@ def test_more_judged_passages_than_there_are_or_fewer_than_two_are_refused(label
 
 def test_a_method_of_another_protocol_is_no_score():
     refused(a_task(), "unknown selection score 'naive'.*likely", methods=["naive"])
+
+
+@pytest.mark.xfail(strict=False, raises=TypeError, reason="only methods of labels may come bare")
+def test_one_score_of_ones_own_need_not_be_in_a_list():
+    mine = replace(SCORES["difficulty"], name="mine")
+    with pytest.raises(W2SError, match="mine: these documents answer no instruction"):
+        w2s_lab.run(a_task(), methods=mine, weak="no/such")
 
 
 @pytest.mark.slow

@@ -411,10 +411,13 @@ def test_the_decorator_registers_a_score_and_leaves_the_function_as_it_was(shelf
     def shortest(store):
         return np.array([len(text) for text in store.texts])
 
-    assert score("shortest", keep="low", needs="judged", distil=0.5)(shortest) is shortest
+    assert (
+        score("shortest", keep="low", by="a ruler", needs="judged", distil=0.5)(shortest)
+        is shortest
+    )
     found = shelf["shortest"]
     assert (found.name, found.judge, found.keep) == ("shortest", shortest, "low")
-    assert (found.needs, found.distil) == ("judged", 0.5)
+    assert (found.by, found.needs, found.distil) == ("a ruler", "judged", 0.5)
 
 
 def test_registering_a_name_again_replaces_it(shelf):

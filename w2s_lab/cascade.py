@@ -186,6 +186,11 @@ class Answers:
                 raise W2SError(what, where=name, mend="pass one entry an item, in the same order")
             object.__setattr__(self, name, value)
 
+    def part(self, items: np.ndarray) -> "Answers":
+        """The same of some items, given by index or mask."""
+        taken: dict = {k: v if v is None else v[items] for k, v in vars(self).items()}
+        return Answers(**taken)
+
 
 @rule("maximum probability")
 def maximum_probability(seen: Answers, new: Answers, seed: int) -> np.ndarray:

@@ -162,7 +162,8 @@ def ask(task: Task, weak: str, strong: str, device: str, seeds: int) -> dict:
         raise W2SError(what, where=task.name, mend="bring more")
 
     def fill(folder: Path) -> None:
-        arrays, facts = {}, {}
+        arrays: dict = {}
+        facts: dict = {}
         test = [task.inputs[i] for i in task.splits["test"]]
         for split in ("validation", "test"):
             texts = [task.inputs[i] for i in task.splits[split]]

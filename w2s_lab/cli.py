@@ -126,8 +126,10 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 def _list(_: argparse.Namespace) -> int:
     from w2s_lab.assets import ASSETS
+    from w2s_lab.cascade import RULES
     from w2s_lab.methods import METHODS
     from w2s_lab.models import LADDER
+    from w2s_lab.selection import SCORES
     from w2s_lab.text_methods import TEXT_METHODS
 
     rungs = {
@@ -143,6 +145,12 @@ def _list(_: argparse.Namespace) -> int:
             name: _about(method.choose).rstrip(".") + _traits(method) + "."
             for name, method in TEXT_METHODS.items()
         },
+        "methods where a weak model chooses the data": {
+            name: _about(score.judge) for name, score in SCORES.items()
+        },
+        "methods where a small model passes questions on": {
+            name: _about(rule) for name, rule in RULES.items()
+        },
     }
     width = max(len(name) for names in sections.values() for name in names)
     for section, names in sections.items():
@@ -153,9 +161,11 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _tasks() -> dict[str, Callable]:
-    from w2s_lab.data import TASKS, code, custom, indemnity, papers  # noqa: F401  (tasks register themselves)
+    from w2s_lab import data
 
-    return TASKS
+    data.register()
+
+    return data.TASKS
 
 
 def _traits(method) -> str:

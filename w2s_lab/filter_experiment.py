@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class FilterResult:
     tokens: np.ndarray
     groups: np.ndarray
     test_kinds: np.ndarray
-    facts: Mapping[str, object]
+    facts: Mapping[str, Any]
     seconds: float
     provenance: Mapping[str, object] = field(default_factory=dict)
     baselines: tuple[str, ...] = BASELINES

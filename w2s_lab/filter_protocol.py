@@ -154,15 +154,15 @@ class FilterBench:
         encoder = trunk(WEAK_EMBEDDER, device=self.device)
         both = self._texts(np.concatenate([self.store, self.judged]))
         vectors = token_states(encoder, both, pool=True).flat.astype(np.float32)
-        vectors = vectors[: len(self.store)], vectors[len(self.store) :]
+        here, judged = np.split(vectors, [len(self.store)])
         return Store(
             texts=self._texts(self.store),
             nll=mean_loss(self._weak_read, self.in_store, self.weak_log_probs, desc="weak scores"),
             nll_alone=self._nll_alone() if self.prompted else None,
-            embeddings=vectors[0],
+            embeddings=here,
             looked_at=self._texts(self.judged),
             clean=self.task.gold[self.judged] == 1,
-            judged_embeddings=vectors[1],
+            judged_embeddings=judged,
         )
 
     # --- choosing, and the students ---------------------------------------------------------------
@@ -267,7 +267,7 @@ class FilterBench:
         said = f"{name}, {len(chosen)} texts, seed {seed}"
         teacher = self.weak_log_probs if distil else None
         epochs = EPOCHS["pairs" if self.prompted else "texts"]
-        asked = {"epochs": epochs, "seed": seed, "teacher": teacher, "share": distil}
+        asked: dict = {"epochs": epochs, "seed": seed, "teacher": teacher, "share": distil}
         return self._score(learn(self._tail(), chosen, **asked, desc=said))
 
     def _score(self, tail) -> np.ndarray:

@@ -405,7 +405,7 @@ def rounded(corner: tuple[float, float], wide: float, high: float, colour: str) 
     from matplotlib.colors import to_rgba
     from matplotlib.patches import FancyBboxPatch
 
-    look = {"edgecolor": colour, "facecolor": to_rgba(colour, 0.12), "linewidth": 2}
+    look: dict = {"edgecolor": colour, "facecolor": to_rgba(colour, 0.12), "linewidth": 2}
     return FancyBboxPatch(corner, wide, high, boxstyle="round,pad=0,rounding_size=1.5", **look)
 
 

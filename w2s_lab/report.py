@@ -22,7 +22,6 @@ from w2s_lab.metrics import Agreement, Estimate
 
 if TYPE_CHECKING:
     from w2s_lab.experiment import Result
-    from w2s_lab.text_experiment import TextResult
 
 WIDTH = 100  # columns of a terminal
 HEADER = ("", "score [95 % interval]", "PGR [95 % interval]", "imitated", "corrected", "new errors")
@@ -297,8 +296,8 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
-def write_json(result: "Result | TextResult", path: str | Path) -> None:
-    """Writes `result.to_dict()` to a file, whole or not at all.
+def write_json(result: Any, path: str | Path) -> None:
+    """Writes `to_dict()` of a result of any lab to a file, whole or not at all.
 
     Raises:
         W2SError: a path where no file can be written.

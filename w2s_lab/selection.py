@@ -299,19 +299,26 @@ def curated(store: Store) -> np.ndarray:
 @score("difficulty", keep="high", needs="prompts")
 def difficulty(store: Store) -> np.ndarray:
     """Instruction-following difficulty, by perplexities; answers that it makes harder are out."""
-    return _helped(instruction_following_difficulty(store.nll, store.nll_alone))
+    return _helped(instruction_following_difficulty(store.nll, _alone(store)))
 
 
 @score("difficulty by loss", keep="high", needs="prompts")
 def difficulty_by_loss(store: Store) -> np.ndarray:
     """Instruction-following difficulty, by losses; answers that it makes harder are out."""
-    return _helped(instruction_following_difficulty(store.nll, store.nll_alone, form="loss"))
+    return _helped(instruction_following_difficulty(store.nll, _alone(store), form="loss"))
 
 
 @score("easy", keep="low", needs="prompts")
 def easy(store: Store) -> np.ndarray:
     """Instruction-following difficulty the other way round: where the instruction helps most."""
-    return instruction_following_difficulty(store.nll, store.nll_alone)
+    return instruction_following_difficulty(store.nll, _alone(store))
+
+
+def _alone(store: Store) -> np.ndarray:
+    if store.nll_alone is None:
+        what = "these documents answer no instruction"
+        raise W2SError(what, where="difficulty", mend="choose another score, or run it on `pairs`")
+    return store.nll_alone
 
 
 def _helped(difficulty: np.ndarray) -> np.ndarray:

@@ -99,7 +99,7 @@ class TextCascade:
         """Every rule with its average PGR and its bias towards short texts."""
         from w2s_lab.report import Table
 
-        names = {SUM: "sum of log-probabilities", MEAN: "mean"}
+        names: dict[float | str, str] = {SUM: "sum of log-probabilities", MEAN: "mean"}
         names |= {q: f"quantile {q:g}" for q in QUANTILES}
         rows = tuple(
             (name, str(self.average_pgr(rule, metric)), f"{self.length_bias(rule):+.2f}")
@@ -180,8 +180,8 @@ def _written(documents, questions, gold, names, device, known: int) -> dict:
     found: dict = {"texts": {}, "flops": {}, "quality": {metric: {} for metric in METRICS}}
     for role, name in names.items():
         writer = Blocks(name, documents, questions, device, unlabelled=taught)
-        told = {"epochs": EPOCHS, "seed": 0, "desc": f"{name} on gold"}
-        top = writer.taught(taught, gold[:known], **told)
+        desc = f"{name} on gold"
+        top = writer.taught(taught, gold[:known], epochs=EPOCHS, seed=0, desc=desc)
         texts = writer.write(top, asked, LIMIT, f"{name} writes")
         if role == "small":
             likely = log_likelihood(top, writer.tell(tuple(asked), tuple(texts)))

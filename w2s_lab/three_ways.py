@@ -158,7 +158,7 @@ class Ways:
         looks = ((plots.BLUE, "o"), (plots.ORANGE, "^"), (plots.GREEN, "D"))
         found = {way: self.recovered(way) for way in WAYS}
         spent = {way: sum(self.operations(way, queries)) / 1e12 for way in WAYS}
-        plots.fit_y(ax, [[0, 1], *(list(vars(estimate).values()) for estimate in found.values())])
+        plots.fit_y(ax, [np.array([0, 1, *vars(estimate).values()]) for estimate in found.values()])
         for (colour, marker), (way, estimate) in zip(looks, found.items(), strict=True):
             low, high = np.clip([estimate.low, estimate.high], *ax.get_ylim())
             error = [[estimate.value - low], [high - estimate.value]]

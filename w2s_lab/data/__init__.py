@@ -13,6 +13,7 @@ from w2s_lab.errors import W2SError
 from w2s_lab.registry import Registry
 
 SIZES = ("smoke", "lab", "full")
+OWN = ("cascade", "code", "corpus", "indemnity", "pairs", "papers")  # one module each
 TASKS = Registry("task")
 task = TASKS.register
 
@@ -107,6 +108,14 @@ def default_size(size: str | None = None) -> str:
     return size
 
 
+def register() -> None:
+    """Puts the package's own tasks into `TASKS`; each module does so when it is imported."""
+    from importlib import import_module
+
+    for module in OWN:
+        import_module(f"w2s_lab.data.{module}")
+
+
 def load_task(name: str, *, size: str | None = None, **options) -> Task:
     """The task of that name; a path to csv, jsonl or parquet, or a Hub id, makes a custom one.
 
@@ -118,19 +127,12 @@ def load_task(name: str, *, size: str | None = None, **options) -> Task:
     Raises:
         W2SError: unknown name, or data that cannot be used; the message says how to mend it.
     """
-    from w2s_lab.data import (  # noqa: F401  (they register themselves)
-        cascade,
-        code,
-        corpus,
-        custom,
-        indemnity,
-        pairs,
-        papers,
-    )
-
+    register()
     size, name = default_size(size), str(name)
     if name in TASKS:
         return TASKS[name](size=size, **options)
     if os.path.exists(name) or "/" in name or "." in name:
+        from w2s_lab.data import custom
+
         return custom.load(name, size=size, **options)
     return TASKS[name](size=size)  # raises, naming the known tasks

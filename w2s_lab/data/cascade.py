@@ -32,7 +32,8 @@ def load(size: str) -> Task:
     """
     whole = indemnity.load(size)
     scored = np.sort(np.concatenate(list(whole.splits.values())))
-    gold, classes = whole.gold, (CLASSES[0], CLASSES[2])
+    gold = whole.gold
+    classes: tuple[str, ...] = (CLASSES[0], CLASSES[2])
     if len(whole.kinds):
         gold = np.array([KINDS.index(k) if k in KINDS else 0 for k in whole.kinds])
         classes = CLASSES

@@ -179,7 +179,7 @@ CORRUPT = {"shuffled": shuffle, "scanning errors": scan, "truncated": truncate, 
 def _pool(words: tuple[int, int]) -> tuple[list[dict], dict[str, int]]:
     """Candidates {"id", "group", "kind", "text", "rest"}, no two alike; kept in the cache."""
     # the code that makes the pool is part of its name, so a changed rule is never a stale pool
-    rooms = [Path(module.__file__).read_bytes() for module in (code, indemnity, papers, splits)]
+    rooms = [Path(str(m.__file__)).read_bytes() for m in (code, indemnity, papers, splits)]
     named = [ASSETS["aclsum"].sha256, ASSETS["licensedcode"].sha256, sys.version]
     key = hashlib.sha256(b"|".join([Path(__file__).read_bytes(), *rooms]))
     key.update(repr((named, words)).encode())
