@@ -151,13 +151,14 @@ ask("05-calibration")
 plots.show(cascade_plots.calibration(result))
 
 # %% [markdown]
-# Calibration is worth having: a threshold of 0.9 then means what it says, and people who read the
-# confidence are not misled. For the cascade only the *order* of the queries matters, which one
-# temperature changes little.
+# Where the two lines lie on one another, there was nothing to mend: a model that draws straight lines
+# through averages seldom claims more than it knows; deep models often do. Calibration is worth having,
+# for a confidence of nine in ten then means what it says. For the cascade only the *order* of the
+# queries matters, and one temperature changes it little.
 
 # %% tags=["claim"]
 change = result.average_pgr("calibrated").value - result.average_pgr("maximum probability").value
-print("Calibration changes the average PGR by less than 0.05:", abs(change) < 0.05)
+print("Calibration hardly changes the average PGR:", abs(change) < 0.05)
 
 # %% [markdown]
 # ## Choose a threshold, and keep your hands off
@@ -266,6 +267,9 @@ print("They spend less than the two stages:", answered3.flops.mean() < answered.
 
 
 # %%
+import warnings
+
+
 def moody(texts):
     if any("Delaware" in text for text in texts):
         raise RuntimeError("out of memory")
@@ -273,8 +277,10 @@ def moody(texts):
 
 
 fragile = Cascade((pair.stages[0], Stage("moody", moody)), pair.confidences, (np.inf,))
-some = fragile([query, "The laws of Delaware apply."])
-print("stages that answered:", some.stage, "| failures:", some.failed)
+with warnings.catch_warnings(record=True) as told:
+    some = fragile([query, "The laws of Delaware apply."])
+print(told[0].message)
+print("answered by stage:", some.stage, "| failed:", some.failed)
 
 # %% [markdown]
 # ## When the answer is a text
