@@ -16,6 +16,7 @@ from w2s_lab.baselines import BASELINES
 from w2s_lab.data import Task, default_size, load_task
 from w2s_lab.errors import W2SError
 from w2s_lab.methods import METHODS, Method, balanced, one_hot
+from w2s_lab.selection import Score
 from w2s_lab.text_methods import TEXT_METHODS, TextMethod
 
 
@@ -172,7 +173,7 @@ def run(
         W2SError: an unknown name, or more labels than there are.
     """
     started = time.perf_counter()
-    methods = [methods] if isinstance(methods, str | Method | TextMethod) else methods
+    methods = [methods] if isinstance(methods, str | Method | TextMethod | Score) else methods
     if methods is not None and not len(methods):
         raise W2SError("no methods", where="run", mend=f"name some of: {', '.join(METHODS)}")
     for name in methods or ():  # a misspelt name is told before anything is loaded

@@ -20,10 +20,10 @@ from w2s_lab.filter_protocol import (
     FLOOR,
     FRACTION,
     MODELS,
-    OFFERED,
     ORACLE,
     UNTOUCHED,
     FilterBench,
+    offered,
 )
 from w2s_lab.selection import SCORES, Score
 
@@ -39,6 +39,7 @@ class FilterResult:
         weak, strong: names of the models; labels: judged passages that some scores learned from.
         fraction: share of the tokens on offer that each chooser may take.
         by: who judges for each method; empty for the weak language model.
+        distil: weight of the weak model's predictions in the loss, by method.
         numbers: log-likelihood per token of each test text, in nats, by name: "random", "oracle"
             and each method (seeds, items); "untouched" and "all data" (1, items).
         kept: by name and seed the chosen documents, indices into the store.
@@ -58,6 +59,7 @@ class FilterResult:
     fraction: float
     methods: tuple[str, ...]
     by: Mapping[str, str]
+    distil: Mapping[str, float]
     numbers: Mapping[str, np.ndarray]
     kept: Mapping[str, Sequence[np.ndarray]]
     judged: Mapping[str, np.ndarray]
@@ -111,12 +113,18 @@ class FilterResult:
             raise W2SError(f"{name!r} chose nothing", mend=f"one of: {', '.join(self.kept)}")
         return np.bincount(np.concatenate(self.kept[name]), minlength=len(self.texts)) / self.seeds
 
+    @cached_property
+    def on_offer(self) -> np.ndarray:
+        """How often each document was there to choose from, over the seeds, (documents,)."""
+        many = len(self.texts)
+        drawn = np.concatenate([offered(many, seed) for seed in range(self.seeds)])
+        return np.bincount(drawn, minlength=many) / self.seeds
+
     def recall(self, name: str) -> dict[str, float]:
         """Share of the documents of each kind that were kept, of those on offer."""
         chosen = self.chosen(name)
-        return {
-            str(k): float(chosen[self.kinds == k].mean() / OFFERED) for k in np.unique(self.kinds)
-        }
+        kinds = {str(k): self.kinds == k for k in np.unique(self.kinds)}
+        return {k: float(chosen[of].sum() / self.on_offer[of].sum()) for k, of in kinds.items()}
 
     def precision(self, name: str) -> float:
         """Share of the tokens kept that are clean."""
@@ -181,15 +189,12 @@ def run_filter(
     weak, strong, seeds = weak or MODELS[0], strong or MODELS[1], seeds or SEEDS
     asked = dict.fromkeys(possible(task) if methods is None else methods)
     chosen = [m if isinstance(m, Score) else SCORES[m] for m in asked]
-    for m in chosen:
-        if m.needs == "prompts" and not len(task.questions):
-            mend = "choose another, or run it on `pairs`"
-            raise W2SError("these documents answer no instruction", where=m.name, mend=mend)
     bench = FilterBench(
         task, weak, strong, device, seeds, FRACTION if fraction is None else fraction, labels
     )
     found = bench.everything(chosen)
     store, test = bench.store, bench.test
+    kinds = task.kinds if len(task.kinds) else np.array(task.classes)[task.gold]
     return FilterResult(
         task=task.name,
         size=task.size,
@@ -200,16 +205,17 @@ def run_filter(
         seeds=seeds,
         fraction=bench.fraction,
         methods=tuple(m.name for m in chosen),
-        by={m.name: m.by for m in chosen},
+        by={m.name: m.by for m in chosen} | {FLOOR: "chance", ORACLE: "one who knows"},
+        distil={m.name: m.distil for m in chosen},
         numbers=found["scores"],
         kept=found["kept"],
         judged=found["judged"],
         texts=np.array([task.inputs[i] for i in store], object),
-        kinds=task.kinds[store],
+        kinds=kinds[store],
         clean=task.gold[store] == 1,
         tokens=np.array(found["facts"]["counts"]),
         groups=task.groups[test],
-        test_kinds=task.kinds[test],
+        test_kinds=kinds[test],
         facts=found["facts"],
         seconds=time.perf_counter() - started,
         provenance=task.provenance,

@@ -32,15 +32,16 @@ def gap(result: "FilterResult", path: str | Path | None = None) -> "Figure":
     leads = {name: result.lead(name, FLOOR) for name in (*names, ORACLE)}
     figure, ax = plots.axes(2.4 + 0.42 * len(names))
     ax.set_xlim(*plots.limits([[0], *(list(vars(lead).values()) for lead in leads.values())]))
-    for name, x, colour in ((FLOOR, 0.0, VERMILLION), (ORACLE, leads[ORACLE].value, GREEN)):
+    ends = sorted(((0.0, FLOOR, VERMILLION), (leads[ORACLE].value, ORACLE, GREEN)))
+    for (x, name, colour), side in zip(ends, ("right", "left"), strict=True):
         ax.axvline(x, color=colour, linewidth=2, linestyle="--")
         ax.annotate(
             name,
             (x, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(0, 5),
+            xytext=(4 if side == "left" else -4, 5),
             textcoords="offset points",
-            ha="center",
+            ha=side,
             fontsize=TEXT,
             fontweight="bold",
         )
@@ -73,7 +74,8 @@ def by_kind(result: "FilterResult", method: str = "likely") -> "Figure":
         mend = f"choose from: {', '.join(result.methods)}"
         raise W2SError(f"no method {method!r} in this result", mend=mend)
     scores = result.judged[method]
-    kinds = sorted(np.unique(result.kinds), key=lambda k: np.nanmedian(scores[result.kinds == k]))
+    middle = {k: _median(scores[result.kinds == k]) for k in map(str, np.unique(result.kinds))}
+    kinds = sorted(middle, key=lambda k: (np.isnan(middle[k]), middle[k]))
     figure, ax = plots.axes(2.2 + 0.36 * len(kinds))
     rng = np.random.default_rng(0)
     kept = result.chosen(method) > 0
@@ -105,11 +107,17 @@ def by_kind(result: "FilterResult", method: str = "likely") -> "Figure":
     title = f"Of what {method!r} keeps, {share:.0%} is clean"
     recall = result.recall(method)
     listed = [
-        f"{k}: median {np.nanmedian(scores[result.kinds == k]):.2f}, {recall[k]:.0%} kept"
+        f"{k}: {'no score' if np.isnan(m := middle[k]) else f'median {m:.2f}'}, "
+        f"{recall[k]:.0%} kept"
         for k in kinds
     ]
     words = f"{title}. {plots.joined('From the lowest score on', listed)}"
     return plots.described(plots.titled(figure, title), words)
+
+
+def _median(scores: np.ndarray) -> float:
+    known = scores[~np.isnan(scores)]
+    return float(np.median(known)) if len(known) else np.nan
 
 
 def diagram(result: "FilterResult", method: str | None = None) -> "Figure":
@@ -126,7 +134,7 @@ def diagram(result: "FilterResult", method: str | None = None) -> "Figure":
     texts = np.mean([len(index) for index in result.kept[method]])
     tokens = float(chosen @ result.tokens)
     flops = {k: short(v / 1e12) for k, v in result.facts["flops"].items()}
-    distil = result.facts["distil"] if method == "distilled" else 0
+    distil = result.distil.get(method, 0)
     figure, ax = plots.axes(5.2)
     ax.set_axis_off()
     ax.set_xlim(0, 100)
@@ -141,10 +149,10 @@ def diagram(result: "FilterResult", method: str | None = None) -> "Figure":
             "",
             end,
             start,
-            arrowprops={"arrowstyle": "-|>", "color": BLACK, "linewidth": 1.6, **look},  # fmt: skip
+            arrowprops={"arrowstyle": "-|>", "color": BLACK, "linewidth": 1.6, **look},
         )
         if words:
-            ax.text(*at, words, ha="center", va="center", fontsize=TEXT - 1, color=BLACK)
+            ax.text(*at, words, ha="center", va="center", fontsize=TEXT, color=BLACK)
 
     documents, spent = len(result.texts), int(result.tokens.sum())
     ax.text(0, 54, "1 · select", fontsize=TEXT + 1, fontweight="bold", va="center")
@@ -158,8 +166,8 @@ def diagram(result: "FilterResult", method: str | None = None) -> "Figure":
     kept = f"{texts:.0f} texts\n{tokens:,.0f} tokens"
     arrow((62, 42.5), (78, 42.5), kept, (70, 47))
     work = "" if result.by.get(method) else f": {flops['weak scores']} TFLOP"
-    ax.text(50.5, 33, f"{method!r}{work}", ha="center", fontsize=TEXT - 1)
-    ax.text(89, 33, f"{result.precision(method):.0%} clean", ha="center", fontsize=TEXT - 1)
+    ax.text(50.5, 33, f"{method!r}{work}", ha="center", fontsize=TEXT)
+    ax.text(89, 33, f"{result.precision(method):.0%} clean", ha="center", fontsize=TEXT)
     box(0, 6, 22, "input x", GREY)
     box(33, 6, 24, f"strong model\n{result.strong}", BLUE)
     box(75, 6, 25, "loss", GREEN)
@@ -174,7 +182,7 @@ def diagram(result: "FilterResult", method: str | None = None) -> "Figure":
             f"{1 - distil:g} × cross-entropy to y + {distil:g} × distillation from the weak model"
         )
     trained = f"{what}; one student: {flops['one student']} TFLOP"
-    ax.text(100, 2.2, trained, ha="right", va="center", fontsize=TEXT - 1)
+    ax.text(100, 2.2, trained, ha="right", va="center", fontsize=TEXT)
     over = result.lead(method, FLOOR)
     title = f"Two stages: choosing by {method!r} gains {fine(over)} nats per token over chance"
     words = (

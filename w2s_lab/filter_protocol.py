@@ -15,7 +15,7 @@ import numpy as np
 from w2s_lab.assets import atomic_folder, cache_dir
 from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
-from w2s_lab.selection import DISTIL, Score, Store, select_tokens
+from w2s_lab.selection import Score, Store, select_tokens
 
 FLOOR, ORACLE, EVERYTHING, UNTOUCHED = "random", "oracle", "all data", "untouched"
 FRACTION = 0.25  # of the store's tokens are learned from
@@ -27,7 +27,14 @@ MODELS = ("smollm2:22", "smollm2")
 # what a finished run depends on besides its data: another text in one of these is another run
 ROOMS = (
     *("models", "features", "finetune", "shortcut", "sequences", "selection", "filter_protocol"),
+    "data/splits",
 )
+
+
+def offered(documents: int, seed: int) -> np.ndarray:
+    """The part of a store that is there to choose from in one seed, as indices."""
+    chosen = np.random.default_rng([seed, 0]).permutation(documents)
+    return chosen[: round(OFFERED * documents)]
 
 
 class FilterBench:
@@ -62,6 +69,10 @@ class FilterBench:
         self.device = self.strong.device
         self.store, self.test = task.splits["transfer"], task.splits["test"]
         self.judged = self._draw(judged)
+        for gold, name in enumerate(task.classes):
+            if len(task.kinds) and gold not in task.gold[self.judged]:
+                what = f"no judged passage is {name!r}"
+                raise W2SError(what, where="labels", mend="judge some of either sort")
         self.items = np.concatenate([self.store, self.test])  # sequences are known by place in it
         self.in_test = len(self.store) + np.arange(len(self.test))
         self.in_store = np.arange(len(self.store))
@@ -137,7 +148,8 @@ class FilterBench:
         from w2s_lab.sequences import Read, cut_log_probs, mean_loss, sequences
 
         shortlist = self._weak_read.found.vocabulary
-        found = sequences(self.weak, self._texts(self.store), vocabulary=shortlist)
+        # with the end of turn, which is scored with the prompt too
+        found = sequences(self.weak, self._texts(self.store), vocabulary=shortlist, ended=True)
         read = Read(self.weak, found, [self.weak.depth])
 
         def said(batch):
@@ -177,22 +189,40 @@ class FilterBench:
         known |= {m.name: (judged[m.name], m.keep) for m in methods}
         kept: dict[str, list[np.ndarray]] = {name: [] for name in known}
         for seed in range(self.seeds):
-            rng = np.random.default_rng([seed, 0])
-            offered = rng.permutation(len(clean))[: round(OFFERED * len(clean))]
-            budget = self.fraction * lengths[offered].sum()
+            here = offered(len(clean), seed)
+            budget = self.fraction * lengths[here].sum()
             for name, (scores, keep) in known.items():
                 scores = np.where(clean, 1.0, np.nan) if name == ORACLE else scores
                 asked = {"budget": budget, "keep": keep, "seed": seed}
-                kept[name].append(
-                    offered[select_tokens(scores[offered], lengths[offered], **asked)]
-                )
+                kept[name].append(here[select_tokens(scores[here], lengths[here], **asked)])
         return kept
+
+    def possible(self, methods: Sequence[Score]) -> None:
+        """Nothing, if these methods can compete.
+
+        Raises:
+            W2SError: two of one name, a name that a bound has, a score without what it needs, a
+                teacher whose tokens are not the student's.
+        """
+        names = [m.name for m in methods]
+        for m in methods:
+            if m.name in (FLOOR, ORACLE, EVERYTHING, UNTOUCHED, "nll") or names.count(m.name) > 1:
+                mend = "give each score a name of its own"
+                raise W2SError("the name is taken", where=m.name, mend=mend)
+            if m.needs == "prompts" and not self.prompted:
+                mend = "choose another, or run it on `pairs`"
+                raise W2SError("these documents answer no instruction", where=m.name, mend=mend)
+            mine, weak = self.strong.tokenizer.get_vocab(), self.weak.tokenizer.get_vocab()
+            if m.distil and mine != weak:
+                what = f"{self.weak.name} has other tokens than {self.strong.name}"
+                raise W2SError(what, where=m.name, mend="choose a weak model of its family")
 
     def everything(self, methods: Sequence[Score]) -> dict:
         """Test log-likelihoods and kept documents by name, the scores, costs and counts.
 
         Kept in the cache, under all that they depend on, where the scores are the package's own.
         """
+        self.possible(methods)
         if not all(m.judge.__module__.startswith("w2s_lab.") for m in methods):
             return self._compute(methods)
 
@@ -219,6 +249,8 @@ class FilterBench:
         return found | {"facts": json.loads((folder / "facts.json").read_text())}
 
     def _key(self, methods: Sequence[Score]) -> str:
+        from w2s_lab.models import trunk
+
         digest = hashlib.sha256(b"filter")
         for room in ROOMS:
             digest.update(Path(__file__).with_name(f"{room}.py").read_bytes())
@@ -226,7 +258,9 @@ class FilterBench:
             digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         for array in (self.task.gold, self.judged, *self.task.splits.values()):
             digest.update(np.ascontiguousarray(array).tobytes() + b"|")
-        models = [(m.key, m.depth, m.device) for m in (self.weak, self.strong)]
+        models: list[tuple] = [(m.key, m.depth, m.device) for m in (self.weak, self.strong)]
+        encoder = trunk(WEAK_EMBEDDER, device=self.device)
+        models.append((encoder.key, encoder.layer))
         traits = [(m.name, m.judge.__qualname__, m.keep, m.distil) for m in methods]
         digest.update(repr((models, traits, self.seeds, self.fraction)).encode())
         return digest.hexdigest()[:24]
@@ -285,8 +319,8 @@ class FilterBench:
         below = lm.flops_per_token(head=False) - trained
         epochs = EPOCHS["pairs" if self.prompted else "texts"]
         learned = epochs * self.fraction * OFFERED * tokens
-        weak_head = head if self.weak.key == lm.key else 0.0
         test = self._weak_read
+        weak_head = 2.0 * len(test.found.vocabulary) * self.weak.model.config.hidden_size
         from w2s_lab.sequences import mean_loss
 
         weak_test = mean_loss(test, self.in_test, self.weak_log_probs, desc="weak on test")
@@ -296,7 +330,6 @@ class FilterBench:
             "counts": found.counts[self.in_store].tolist(),
             "test_counts": found.counts[self.in_test].tolist(),
             "shortlist": len(found.vocabulary),
-            "distil": DISTIL,
             "epochs": epochs,
             "flops": {
                 "weak scores": tokens * (self.weak.flops_per_token(head=False) + weak_head),

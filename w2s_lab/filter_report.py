@@ -45,7 +45,8 @@ def table(result: "FilterResult") -> Table:
     title = (
         f"{result.task} (size {result.size}): log-likelihood of clean test texts, nats per token; "
         f"{len(result.groups)} texts, {counted(result.seeds, 'seed')}; weak = {result.weak}, "
-        f"strong = {result.strong}; each choice spends {result.fraction:.0%} of the tokens on offer"
+        f"strong = {result.strong}; each choice may spend {result.fraction:.0%} of the tokens "
+        "on offer"
     )
     parts = ((UNTOUCHED,), (FLOOR,), ranked(result), (ORACLE,), (EVERYTHING,))
     groups = tuple(tuple(map(row, names)) for names in parts)
@@ -117,11 +118,12 @@ def test_kinds(result: "FilterResult", names=None) -> Table:
 
 
 def examples(result: "FilterResult", method: str, *, dropped: bool, count: int = 4):
-    """Clean documents that a method never kept, or dirt that it always did, as texts to read."""
+    """Clean documents that a method never kept, or dirt that it did, as texts to read."""
     from w2s_lab.reading import Texts
 
-    share = result.chosen(method) / OFFERED
-    wanted = result.clean & (share == 0) if dropped else ~result.clean & (share > 0)
+    share = result.chosen(method)
+    missed = (share == 0) & (result.on_offer > 0)
+    wanted = result.clean & missed if dropped else ~result.clean & (share > 0)
     order = np.argsort(share if dropped else -share, kind="stable")
     found = [i for i in order if wanted[i]]
     # one of each kind before a second one of any

@@ -193,6 +193,11 @@ class Score:
     needs: str = ""
     distil: float = 0.0
 
+    def __post_init__(self):
+        if self.keep not in KEEPS:
+            mend = f"choose one of: {', '.join(KEEPS)}"
+            raise W2SError(f"keep {self.keep!r}", where=self.name, mend=mend)
+
 
 SCORES = Registry("selection score")
 

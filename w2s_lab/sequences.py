@@ -60,12 +60,14 @@ def sequences(
     prompts: Sequence[str] = (),
     *,
     vocabulary: np.ndarray | None = None,
+    ended: bool | None = None,
 ) -> Sequences:
     """The texts as the model's tokens, each after its prompt in the model's chat format.
 
     Args:
         prompts: one for each text, or none at all.
         vocabulary: take this shortlist (it must hold every token of the texts).
+        ended: whether the end of turn belongs to a text; by default where it answers a prompt.
     """
     before, after = lm.frame
     first = lm.tokenizer.bos_token_id
@@ -75,6 +77,7 @@ def sequences(
     if len(prompts):
         framed = [before + prompt + after for prompt in prompts]
         asked = lm.tokenizer(framed, add_special_tokens=False)["input_ids"]
+    if len(prompts) > 0 if ended is None else ended:
         said = [[*ids, lm.end] for ids in said]
     ids = [
         np.array([*a, *(s or [lm.end])])[: max(MAX_TOKENS, len(a) + 1)]
@@ -118,8 +121,8 @@ class Read:
             for batch in batches_of_like_length(lengths, READ_TOKENS):
                 ids = [torch.from_numpy(self.found.ids[i][:-1]) for i in batch]
                 hidden = lm.embed(nn.utils.rnn.pad_sequence(ids, batch_first=True).to(lm.device))
-                for passed, block in enumerate(lm.blocks[: max(after)], start=1):
-                    hidden = run(lm, [block], hidden)
+                for passed in range(max(after) + 1):
+                    hidden = run(lm, [lm.blocks[passed - 1]], hidden) if passed else hidden
                     if passed in kept:
                         halves = hidden.half().cpu().numpy()
                         for row, i in enumerate(batch):

@@ -69,6 +69,9 @@ class Task:
         """The same items with the groups dealt anew; checked for leaks like the first deal."""
         from w2s_lab.data.splits import check_no_leak, deal_groups
 
+        if self.protocol == "filter":
+            what = "its splits hold different sorts of documents and cannot be dealt anew"
+            raise W2SError(what, where=self.name, mend="leave the split as it is")
         scored = np.sort(np.concatenate(list(self.splits.values())))
         shares = {name: len(index) / len(scored) for name, index in self.splits.items()}
         balanced = self.kinds if self.in_text else self.gold

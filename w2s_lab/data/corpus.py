@@ -69,7 +69,7 @@ def load(size: str) -> Task:
 
     Splits are made by paper, licence owner and module. `supervise` holds passages that somebody has
     looked at, clean and dirty; `transfer` is the store to choose from; `validation` and `test` are
-    clean prose of other papers. Near-duplicates are in the store on purpose, and only there.
+    clean prose of other papers. Near-duplicates are in the first two on purpose.
 
     Args:
         size: "lab" has 294 passages to choose from; "smoke" a sixth of that; "full" ten times as
@@ -86,7 +86,7 @@ def load(size: str) -> Task:
         wanted = {k: max(1, round(n * SIZES[size])) for k, n in LAB[split].items()}
         rng = np.random.default_rng([SEED, len(owner)])
         found = list(_fill(rng, [rows[i] for i in rng.permutation(index)], wanted, words))
-        made += [found[i] for i in rng.permutation(len(found))]  # a store is in no order
+        made += _originals_first([found[i] for i in rng.permutation(len(found))])
         owner += [split] * len(found)
     kinds = np.array([row["kind"] for row in made])
     texts = tuple(row["text"] for row in made)
@@ -131,6 +131,17 @@ def _fill(rng, rows: list[dict], wanted: dict[str, int], words) -> Iterator[dict
     for kind in CORRUPTED:
         for row in islice(spare, wanted.get(kind, 0)):
             yield {**row, "kind": kind, "text": CORRUPT[kind](row["text"], rng)}
+
+
+def _originals_first(rows: list[dict]) -> list[dict]:
+    """The rows, in no order but that a copy comes after what it is a copy of."""
+    place = {row["id"]: i for i, row in enumerate(rows)}
+    rows = list(rows)
+    for copy, i in place.items():
+        j = place.get(copy.removesuffix("+"), i)
+        if j > i:
+            rows[i], rows[j] = rows[j], rows[i]
+    return rows
 
 
 def shifted(text: str, rest: str, words: int = 8) -> str:
@@ -237,7 +248,7 @@ def _cut(text: str, words: tuple[int, int]) -> str:
 
 
 def is_prose(text: str) -> bool:
-    """Whether a passage is of sentences: it begins and ends as one and has their small words."""
+    """Whether a passage is of sentences: it begins as one and has their small words."""
     return bool(re.match(r"[A-Z][a-z]* ", text)) and _function_words(text) >= SENTENCE
 
 
