@@ -33,10 +33,10 @@ from w2s_lab.widgets import dial
 #
 # A team builds a language model for **medicine**. It has a vast store of text: prose from journals,
 # and everything that came along when files were parsed and pages were crawled, from tables and
-# lists of references to licence boilerplate, other languages, program code and scanner errors. Nobody can read
-# it all. The large model is dear to train, so it should learn from a good part of the store. A small
-# model is cheap enough to read every document once. It writes no label and no text this time. It only
-# has to say: *this one, not that one*.
+# lists of references to licence boilerplate, other languages, program code and scanner errors.
+# Nobody can read it all. The large model is dear to train, so it should learn from a good part of
+# the store. A small model is cheap enough to read every document once. It writes no label and no
+# text this time. It only has to say: *this one, not that one*.
 
 # %% tags=["predict"]
 ask("04-steps")
@@ -51,10 +51,10 @@ ask("04-two-stage-steps")
 # ## The store
 #
 # We have no hospital's archive, but the same situation on a desk: passages from papers on language
-# technology. Some of these papers are about medical texts; they are our minority. What lies between the
-# passages is real dirt, out of the same parsed files and from elsewhere, plus four corruptions made
-# on purpose. Each document carries its kind, which no score may see. The
-# [data card](../docs/data/corpus.md) says where everything comes from.
+# technology. Some of these papers are about medical texts; they are our minority. What lies between
+# the passages is real dirt, out of the same parsed files and from elsewhere, plus four corruptions
+# made on purpose. Each document carries its kind, which no score may see. The [data
+# card](../docs/data/corpus.md) says where everything comes from.
 
 # %%
 task = w2s.load_task("corpus")
@@ -70,8 +70,8 @@ for kind, count in zip(kinds, counts, strict=True):
 reading.examples(task, kinds=("clean", "clean: medical", "table", "references", "shuffled"))
 
 # %% [markdown]
-# The strong model will be judged by how likely it finds **clean prose of other papers**. That is what
-# the team wants to be good at, and the store holds twice as much of everything else.
+# The strong model will be judged by how likely it finds **clean prose of other papers**. That is
+# what the team wants to be good at, and the store holds twice as much of everything else.
 #
 # ## What a weak model can say of a document
 #
@@ -95,7 +95,8 @@ for keep in ("low", "middle", "high"):
 
 # %% [markdown]
 # A document without a score (`nan`) is never chosen. Here are the choices that will compete. Those
-# on the weak language model's loss come first; others compare with passages that somebody has judged.
+# on the weak language model's loss come first; others compare with passages that somebody has
+# judged.
 
 # %%
 for name, score in SCORES.items():
@@ -163,11 +164,12 @@ print("Shuffled words have a higher loss than clean prose:", loss["shuffled"] > 
 print("Repeated words have a lower one:", loss["repeated"] < loss["clean"])
 
 # %% [markdown]
-# The likelihood answers the question that it was asked: is this text *predictable*? Noise is not, and
-# goes. But a phrase that repeats itself is the most predictable of all texts, and so are the columns
-# of a table and the formulas of code. What the team wants sits between the two. A weak model can tell
-# *strange* from *familiar*; which of the two is *useful* is not in its loss. That is why bands are tried,
-# and why which band is best changes with the data (Ankner et al. 2024). Turn through the scores:
+# The likelihood answers the question that it was asked: is this text *predictable*? Noise is not,
+# and goes. But a phrase that repeats itself is the most predictable of all texts, and so are the
+# columns of a table and the formulas of code. What the team wants sits between the two. A weak
+# model can tell *strange* from *familiar*; which of the two is *useful* is not in its loss. That is
+# why bands are tried, and why which band is best changes with the data (Ankner et al. 2024). Turn
+# through the scores:
 
 # %%
 shown = {name: filter_plots.by_kind(result, name) for name in result.methods if name != "unique"}
@@ -204,15 +206,15 @@ filter_report.examples(result, "likely", dropped=True)
 filter_report.test_kinds(result)
 
 # %% [markdown]
-# With so few texts of each kind, do not take a single cell of this table for more than a hint. Where two
-# kinds lie far apart in the figure, ask who is being filtered out, and what the strong model will not
-# have seen. A medical team would judge some documents of each minority by hand, look at recall *by kind* and
-# not only at the mean, and set a quota where a score is blind.
+# With so few texts of each kind, do not take a single cell of this table for more than a hint.
+# Where two kinds lie far apart in the figure, ask who is being filtered out, and what the strong
+# model will not have seen. A medical team would judge some documents of each minority by hand, look
+# at recall *by kind* and not only at the mean, and set a quota where a score is blind.
 #
 # ## The two stages as a picture
 #
-# Drawn from the run above, with its counts. What the strong model's output is compared with in stage 2 is
-# where implementations differ: the label that came with the data, the weak model's own
+# Drawn from the run above, with its counts. What the strong model's output is compared with in
+# stage 2 is where implementations differ: the label that came with the data, the weak model's own
 # distribution (a distillation loss), or a mixture. For a text the label is its next token.
 
 # %% tags=["predict"]
@@ -246,16 +248,16 @@ print(
 print("The student is better than the model that chose its data:", student > chooser)
 
 # %% [markdown]
-# That proves less than it seems, since the strong model was better before it was taught anything. So ask
-# again where the strong model starts from nothing: with labels.
+# That proves less than it seems, since the strong model was better before it was taught anything.
+# So ask again where the strong model starts from nothing: with labels.
 #
 # ## Two plans that sound alike
 #
 # A team has a store of contract clauses (lesson 01) that *came with labels*, of which a fifth is
-# wrong. It has a weak model of about 70 %. Plan A: the weak model **chooses** the half whose labels it
-# trusts, and they are kept as they are. Plan B: the weak model **relabels everything**, and the
-# strong model learns from the new labels. Both read the store once with the weak model; in both, the
-# strong model takes the same number of steps.
+# wrong. It has a weak model of about 70 %. Plan A: the weak model **chooses** the half whose labels
+# it trusts, and they are kept as they are. Plan B: the weak model **relabels everything**, and the
+# strong model learns from the new labels. Both read the store once with the weak model; in both,
+# the strong model takes the same number of steps.
 
 # %% tags=["predict"]
 predict("04-relabel")
@@ -279,14 +281,15 @@ ask("04-relabel-flaw")
 
 # %% [markdown]
 # Look at the column of right labels. Relabelling replaced labels that were mostly right by those of
-# a model that is wrong more often, and wrong *in a system*, which is what a strong student learns best
-# (lesson 00). After that the student can hardly become better than its teacher: everything it is told
-# comes from there. Choosing keeps information that the weak model does not have. The weak model's
-# mistakes cost some good texts; they put no wrong label into any.
+# a model that is wrong more often, and wrong *in a system*, which is what a strong student learns
+# best (lesson 00). After that the student can hardly become better than its teacher: everything it
+# is told comes from there. Choosing keeps information that the weak model does not have. The weak
+# model's mistakes cost some good texts; they put no wrong label into any.
 #
-# Note also what choosing did *not* do here: against all texts with labels as they were found it wins
-# nothing clear. Labels that are wrong at random are drowned by the right ones, and a strong model averages
-# over them. A filter earns its keep when the budget is tight, or the noise is not random.
+# Note also what choosing did *not* do here: against all texts with labels as they were found it
+# wins nothing clear. Labels that are wrong at random are drowned by the right ones, and a strong
+# model averages over them. A filter earns its keep when the budget is tight, or the noise is not
+# random.
 
 # %%
 print("Chosen half over everything as found:", ways.lead("filter", over="as found"))
@@ -295,10 +298,10 @@ print("Chosen half over a random half:      ", ways.lead("filter", over="random 
 # %% [markdown]
 # ## Instructions with answers: difficulty
 #
-# For fine-tuning on instructions there is a score of its own. Ask the weak model for its loss on the
-# answer *after* the instruction and *without* it. If the instruction hardly helps, the pair is hard, and
-# the strong model may have something to learn from it; above 1, answer and instruction hardly belong
-# together. Two forms are published, and they do not rank alike.
+# For fine-tuning on instructions there is a score of its own. Ask the weak model for its loss on
+# the answer *after* the instruction and *without* it. If the instruction hardly helps, the pair is
+# hard, and the strong model may have something to learn from it; above 1, answer and instruction
+# hardly belong together. Two forms are published, and they do not rank alike.
 
 # %%
 given, alone = np.array([2.0, 0.5]), np.array([3.0, 1.0])  # two answers, nats per token
@@ -331,8 +334,8 @@ print(
 )
 
 # %% [markdown]
-# Difficulty was made for stores in which most pairs are fine. Here it does what it promises, in that
-# answers which the instruction makes *less* likely are dropped, and it is fooled by what its
+# Difficulty was made for stores in which most pairs are fine. Here it does what it promises, in
+# that answers which the instruction makes *less* likely are dropped, and it is fooled by what its
 # definition cannot see: an answer that belongs to another function is *also* one that the
 # instruction does not help with. Hard and wrong look the same from below. The easy ones are worse
 # still: they are the empty words, which fit everywhere.
@@ -364,6 +367,6 @@ recall("04-relabel", measured=ways.lead("filter", "label").value)
 # lesson it works beside it, and decides query by query who answers.
 #
 # Sources: Moore and Lewis 2010 (cross-entropy selection); Ankner et al. 2024, *Perplexed by
-# Perplexity* (bands); Li et al. 2023, *From Quantity to Quality*, and Li et al. 2024, *Superfiltering*
-# (difficulty by losses and by perplexities); Penedo et al. 2024, *FineWeb* (a small quality classifier);
-# Hinton et al. 2015 (distillation); Din et al. 2024 (the shortcut).
+# Perplexity* (bands); Li et al. 2023, *From Quantity to Quality*, and Li et al. 2024,
+# *Superfiltering* (difficulty by losses and by perplexities); Penedo et al. 2024, *FineWeb* (a
+# small quality classifier); Hinton et al. 2015 (distillation); Din et al. 2024 (the shortcut).

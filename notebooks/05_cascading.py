@@ -33,10 +33,10 @@ from w2s_lab.widgets import dial
 # %% [markdown]
 # ## The scenario
 #
-# A team answers a very high volume of support queries. It sets up two steps: a small, fast model tries
-# each query first. Where its confidence is low, the query goes on to a much larger, slower and more
-# capable model. In the lessons before, the weak model worked for the strong one and then left. Here it stays,
-# and *decides who answers*.
+# A team answers a very high volume of support queries. It sets up two steps: a small, fast model
+# tries each query first. Where its confidence is low, the query goes on to a much larger, slower
+# and more capable model. In the lessons before, the weak model worked for the strong one and then
+# left. Here it stays, and *decides who answers*.
 
 # %% tags=["predict"]
 ask("05-advantage")
@@ -52,7 +52,8 @@ ask("05-pays-both")
 #
 # Our queries are real clauses that somebody pastes in, and the question is which desk must see
 # them: **counsel** if the clause promises to indemnify, the **contracts desk** if it only mentions
-# indemnity, **nobody** otherwise. The [data card](../docs/data/cascade.md) says how the queue was made.
+# indemnity, **nobody** otherwise. The [data card](../docs/data/cascade.md) says how the queue was
+# made.
 
 # %%
 task = w2s.load_task("cascade")
@@ -60,8 +61,9 @@ task
 
 # %% [markdown]
 # Both models learn from the same gold. The small one averages word vectors and draws lines through
-# them; the large one is MiniLM, read after its fourth block by a head that attends to single words. One query
-# costs the large model some ten thousand times the operations.
+# them; the large one is MiniLM, read after its fourth block by a head that attends to single words.
+# One query costs the large model thousands of times the operations; the last line of the table
+# below says how many.
 #
 # ## Commit yourself
 
@@ -74,8 +76,8 @@ predict("05-best-rule")
 # %% [markdown]
 # ## One curve by hand
 #
-# Four queries. The small model is right on two of them, the large one on three; confidence is given.
-# Defer the least confident first, and look at what each step buys.
+# Four queries. The small model is right on two of them, the large one on three; confidence is
+# given. Defer the least confident first, and look at what each step buys.
 
 # %%
 confidence = np.array([0.9, 0.8, 0.6, 0.5])
@@ -85,10 +87,10 @@ for share, quality, cost in zip(curve.fraction, curve.quality, curve.cost, stric
     print(f"{share:4.0%} passed on: quality {quality:.2f}, {cost:5.2f} a query")
 
 # %% [markdown]
-# The curve may go down on its way: the third query was right with the small model and is wrong with the
-# large one. Two numbers sum a curve up. The **average PGR** is the area between it and the small model,
-# as a share of the whole gap: a random choice of queries gets a half. **Cost to reach** is the smallest
-# share to pass on that recovers so much of the gap.
+# The curve may go down on its way: the third query was right with the small model and is wrong with
+# the large one. Two numbers sum a curve up. The **average PGR** is the area between it and the
+# small model, as a share of the whole gap: a random choice of queries gets a half. **Cost to
+# reach** is the smallest share to pass on that recovers so much of the gap.
 
 # %%
 print(
@@ -105,8 +107,8 @@ ask("05-true")
 # ## The rules compete
 #
 # *Maximum probability*, *margin* and *entropy* read the small model's probabilities; *calibrated*
-# bends them first. *learned* was fitted on validation to predict where the large model would be right and
-# the small one wrong. *random* and *oracle* are the bounds.
+# bends them first. *learned* was fitted on validation to predict where the large model would be
+# right and the small one wrong. *random* and *oracle* are the bounds.
 
 # %%
 result = w2s.run(task)
@@ -126,8 +128,8 @@ print("No rule beats the oracle:", above)
 # %% [markdown]
 # ### Do the rules differ at all?
 #
-# With two classes they cannot: all three rise and fall together, so they put the queries into the same
-# order, and only the order counts.
+# With two classes they cannot: all three rise and fall together, so they put the queries into the
+# same order, and only the order counts.
 
 # %% tags=["predict"]
 ask("05-two-classes")
@@ -151,10 +153,10 @@ ask("05-calibration")
 plots.show(cascade_plots.calibration(result))
 
 # %% [markdown]
-# Where the two lines lie on one another, there was nothing to mend: a model that draws straight lines
-# through averages seldom claims more than it knows; deep models often do. Calibration is worth having,
-# for a confidence of nine in ten then means what it says. For the cascade only the *order* of the
-# queries matters, and one temperature changes it little.
+# Where the two lines lie on one another, there was nothing to mend: a model that draws straight
+# lines through averages seldom claims more than it knows; deep models often do. Calibration is
+# worth having, for a confidence of nine in ten then means what it says. For the cascade only the
+# *order* of the queries matters, and one temperature changes it little.
 
 # %% tags=["claim"]
 change = result.average_pgr("calibrated").value - result.average_pgr("maximum probability").value
@@ -185,16 +187,16 @@ print("On test at least 97 % of the large model's quality is kept:", held.of_lar
 print("It costs less than asking the large model every time:", held.cost < 1)
 
 # %% [markdown]
-# The last percent is dear. Most of the gap comes back with the first queries that are passed on; what
-# remains are mistakes about which the small model is *sure*, and to catch these one has to pass on
-# nearly everything.
+# The last percent is dear. Most of the gap comes back with the first queries that are passed on;
+# what remains are mistakes about which the small model is *sure*, and to catch these one has to
+# pass on nearly everything.
 #
 # ### A promise that can be kept
 #
-# "It worked on validation" is no promise: the threshold was picked because it did. *Learn then test*
-# turns it into one. For each threshold it tests the hypothesis that the risk is too high, beginning with
-# the safest, and stops at the first that cannot be rejected. Risk is here the share of queries that the
-# small model keeps and gets wrong while the large one would have been right.
+# "It worked on validation" is no promise: the threshold was picked because it did. *Learn then
+# test* turns it into one. For each threshold it tests the hypothesis that the risk is too high,
+# beginning with the safest, and stops at the first that cannot be rejected. Risk is here the share
+# of queries that the small model keeps and gets wrong while the large one would have been right.
 
 # %% tags=["predict"]
 ask("05-guarantee")
@@ -210,10 +212,10 @@ kept = [result.coverage(rule, level=level) for level in (0.02, 0.03, 0.05)]
 print("The promise of 90 % lies within what was observed:", all(c.interval[1] >= 0.9 for c in kept))
 
 # %% [markdown]
-# To check it, our held-out queries play the whole population: calibration samples are drawn from them
-# again and again, so the true risk of every threshold is known. The price of the promise is in the column
-# *passed on*. With so few queries for calibration, a small risk can only be promised by passing on nearly
-# all.
+# To check it, our held-out queries play the whole population: calibration samples are drawn from
+# them again and again, so the true risk of every threshold is known. The price of the promise is in
+# the column *passed on*. With so few queries for calibration, a small risk can only be promised by
+# passing on nearly all.
 
 # %% tags=["predict"]
 ask("05-drift")
@@ -221,8 +223,8 @@ ask("05-drift")
 # %% [markdown]
 # ## A cascade that answers
 #
-# So far scores were looked up. Now queries are answered that no model has seen, by a `Cascade`: stages
-# from cheap to dear, and a threshold for each but the last. It meters what it spends.
+# So far scores were looked up. Now queries are answered that no model has seen, by a `Cascade`:
+# stages from cheap to dear, and a threshold for each but the last. It meters what it spends.
 
 # %%
 test = [task.inputs[i] for i in task.splits["test"]]
@@ -240,9 +242,9 @@ for text, c, s in zip((query, "Delaware"), reply.classes, reply.stage, strict=Tr
 # %% [markdown]
 # ### What if the small model were a better one?
 #
-# Before a small model is put in front of a dear one, it is worth asking whether it must be *that* small.
-# In between we place the same word vectors, read by a head that attends to single words. It costs next to
-# nothing too.
+# Before a small model is put in front of a dear one, it is worth asking whether it must be *that*
+# small. In between we place the same word vectors, read by a head that attends to single words. It
+# costs next to nothing too.
 
 # %%
 triple = build(task, ("static", "static+", "minilm+"))
@@ -258,8 +260,8 @@ print("They spend less than a third of its operations:", spent < 1 / 3)
 print("They spend less than the two stages:", answered3.flops.mean() < answered.flops.mean())
 
 # %% [markdown]
-# That is the honest end of many cascades: a better small model does more than a better threshold. The
-# middle stage sees that *hold harmless* is in the clause, which an average of words does not.
+# That is the honest end of many cascades: a better small model does more than a better threshold.
+# The middle stage sees that *hold harmless* is in the clause, which an average of words does not.
 #
 # ### When a model fails
 #
@@ -298,9 +300,9 @@ texts = text_cascade(w2s.load_task("code"))
 texts
 
 # %% [markdown]
-# Small and large are the writers of lesson 03, both taught by the same few gold pairs. Read the last
-# column first: whoever adds up log-probabilities passes on the *long* answers. Quantiles do so less.
-# Then the middle: an average PGR of a half is chance. Here no confidence is shown to be worth
+# Small and large are the writers of lesson 03, both taught by the same few gold pairs. Read the
+# last column first: whoever adds up log-probabilities passes on the *long* answers. Quantiles do so
+# less. Then the middle: an average PGR of a half is chance. Here no confidence is shown to be worth
 # much; the small writer is about equally poor everywhere, and does not know when it is not.
 
 # %% tags=["claim"]
@@ -314,9 +316,9 @@ print(
 # %% [markdown]
 # ## The support desk: cost, quality, delay
 #
-# A query that is passed on does not only cost more. It waits: first for the small model, then in the
-# large one's queue. Queues have a temper: double the load on a server that is half busy, and the wait does
-# not double.
+# A query that is passed on does not only cost more. It waits: first for the small model, then in
+# the large one's queue. Queues have a temper: double the load on a server that is half busy, and
+# the wait does not double.
 
 # %% tags=["predict"]
 ask("05-queue")
@@ -339,9 +341,9 @@ told, seen = expected_delay(rate, 0.6, small, large), simulate(rate, 0.6, small,
 print("Simulation and closed form agree:", abs(told.mean - seen.mean) < 4 * seen.error)
 
 # %% [markdown]
-# Turn it. Set the queries a day, what an answer of the large model costs, and how long it takes on each
-# of its four machines. Where the delay goes off the page, no threshold helps: queries come faster than
-# they can be answered.
+# Turn it. Set the queries a day, what an answer of the large model costs, and how long it takes on
+# each of its four machines. Where the delay goes off the page, no threshold helps: queries come
+# faster than they can be answered.
 
 
 # %%
@@ -358,9 +360,9 @@ dial(day, settings, names, start=(100_000, 0.01, 2.0))
 # %% [markdown]
 # ## One weak model, three uses
 #
-# It labelled in lesson 01, chose in lesson 04, and defers here. Which use of *the same* weak model buys
-# most? On the clauses of lesson 01, with the same account for all: operations to prepare, and to serve
-# ten thousand queries.
+# It labelled in lesson 01, chose in lesson 04, and defers here. Which use of *the same* weak model
+# buys most? On the clauses of lesson 01, with the same account for all: operations to prepare, and
+# to serve ten thousand queries.
 
 # %% tags=["predict"]
 predict("05-bridge")
@@ -417,6 +419,6 @@ recall("05-bridge", measured=ways.best())
 # - Delay is part of the price. Near full load it is most of it.
 #
 # Sources: Ong et al. 2024, *RouteLLM* (average PGR, cost to reach); Guo et al. 2017 (temperature);
-# Angelopoulos et al. 2021, *Learn then Test*; Gupta et al. 2024, *Language Model Cascades* (quantiles,
-# learned deferral); Chen et al. 2023, *FrugalGPT* (chains of models); Jackson 1957 and Kleinrock 1975
-# (queues in a row).
+# Angelopoulos et al. 2021, *Learn then Test*; Gupta et al. 2024, *Language Model Cascades*
+# (quantiles, learned deferral); Chen et al. 2023, *FrugalGPT* (chains of models); Jackson 1957 and
+# Kleinrock 1975 (queues in a row).

@@ -253,7 +253,7 @@ class FilterBench:
 
         digest = hashlib.sha256(b"filter")
         for room in ROOMS:
-            digest.update(Path(__file__).with_name(f"{room}.py").read_bytes())
+            digest.update((Path(__file__).parent / f"{room}.py").read_bytes())
         for text in (*self.task.inputs, *self.task.questions):
             digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         for array in (self.task.gold, self.judged, *self.task.splits.values()):
