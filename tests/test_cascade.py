@@ -542,3 +542,24 @@ def test_a_cascade_that_cannot_run_is_not_built(stages, confidences, thresholds,
 def test_a_cascade_asks_for_a_list_of_queries(inputs, batch):
     with pytest.raises(W2SError, match="pass a list of one query or more"):
         Cascade((says("small"), says("large")), (sure,), (0.5,))(inputs, batch=batch)
+
+
+@pytest.mark.parametrize("items", [[2, 0], np.array([2, 0]), np.array([False, True, False])])
+def test_a_part_holds_the_same_items_of_everything_that_is_known(items):
+    whole = Answers(
+        np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]]),
+        features=np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
+        small_right=[1, 0, 1],
+        large_right=[1, 1, 0],
+        gold=[0, 1, 1],
+    )
+    part = whole.part(items)
+    for name, value in vars(whole).items():
+        np.testing.assert_array_equal(getattr(part, name), value[items], err_msg=name)
+    assert len(whole.probs) == 3
+
+
+def test_what_is_unknown_stays_unknown_in_a_part():
+    part = Answers(np.array([[0.9, 0.1], [0.6, 0.4]]), gold=[0, 1]).part(np.array([1]))
+    assert part.gold.tolist() == [1] and part.probs.tolist() == [[0.6, 0.4]]
+    assert part.features is part.small_right is part.large_right is None

@@ -311,3 +311,60 @@ def test_dimensions_are_not_reduced_to_as_many_or_more_than_there_are():
     states = ragged([3, 5])
     for dim in (DIM, DIM + 1):
         torch.testing.assert_close(inputs_of(states, dim=dim).flat, inputs_of(states).flat)
+
+
+def three_of_two():
+    """Three one-token texts in two dimensions, on one line: (0, 0), (2, 4), (4, 8)."""
+    return States(np.array([[0, 0], [2, 4], [4, 8]], np.float16), np.arange(4), 0.0)
+
+
+def others_of_two():
+    """A text of one token, (6, 4), and one of two, (2, 4) and (4, 0)."""
+    return States(np.array([[6, 4], [2, 4], [4, 0]], np.float16), np.array([0, 1, 3]), 0.0)
+
+
+def test_other_texts_get_the_scale_of_the_first_ones():
+    others = inputs_of(three_of_two()).like_these(others_of_two())
+    # means 2 and 4, deviations 2 and 4: (6 − 2) / 2 and (4 − 4) / 4, and so on
+    wanted = torch.tensor([[2.0, 0.0], [0.0, 0.0], [1.0, -1.0]])
+    torch.testing.assert_close(others.flat, wanted, atol=1e-4, rtol=0)
+    assert others.lengths.tolist() == [1, 2] and others.offsets.tolist() == [0, 1, 3]
+    states, mask = others.batch(np.array([1, 0]))
+    assert mask.tolist() == [[True, True], [True, False]]
+    torch.testing.assert_close(states[1, 0], wanted[0], atol=1e-4, rtol=0)
+
+
+def test_other_texts_are_rotated_as_the_first_ones_were():
+    inputs = inputs_of(three_of_two(), dim=1)
+    others = inputs.like_these(others_of_two())
+    # standardized the three are (−1, −1), (0, 0), (1, 1): their axis is (1, 1) / √2, and the mean
+    # square along it (2 + 0 + 2) / 3 = 4/3; so the third becomes √2 / √(4/3) = √1.5, and (2, 0),
+    # (0, 0), (1, −1) become 2 / √2 / √(4/3) = √1.5, 0, 0. An axis has no sign of its own.
+    sign = inputs.flat[2].sign()
+    first, other = (part.flat[:, 0] * sign for part in (inputs, others))
+    root = 1.5**0.5
+    torch.testing.assert_close(first, torch.tensor([-root, 0, root]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(other, torch.tensor([root, 0, 0]), atol=1e-4, rtol=0)
+    assert others.dim == 1
+
+
+@pytest.mark.parametrize("dim", [None, 3])
+def test_the_first_texts_and_the_states_given_are_left_as_they_were(dim):
+    states, new = ragged([3, 5, 4]), ragged([2, 7], seed=1)
+    inputs = inputs_of(states, dim=dim)
+    before = {name: getattr(inputs, name) for name in ("flat", "offsets", "lengths", "mean")}
+    copies = {name: value.copy() for name, value in (("states", states.flat), ("new", new.flat))}
+    flat = inputs.flat.clone()
+    others = inputs.like_these(new)
+    assert others is not inputs and others.flat.shape == (9, dim or DIM)
+    assert all(getattr(inputs, name) is value for name, value in before.items())
+    torch.testing.assert_close(inputs.flat, flat)
+    np.testing.assert_array_equal(states.flat, copies["states"])
+    np.testing.assert_array_equal(new.flat, copies["new"])
+
+
+@pytest.mark.parametrize("dim", [None, 3])
+def test_the_first_texts_again_come_out_as_they_were(dim):
+    states = ragged([3, 5, 4])
+    inputs = inputs_of(states, dim=dim)
+    torch.testing.assert_close(inputs.like_these(states).flat, inputs.flat)

@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = add("run", _run, "one experiment: a table, and files where you ask for them")
     run.add_argument("task", metavar="TASK", help="a name, a csv, jsonl or parquet file, a Hub id")
-    by_task = "default: {}; for texts {}"
+    by_task = "default: {}; for texts and stores {}"
     run.add_argument("--weak", metavar="MODEL", help=by_task.format("static", "smollm2:22"))
     run.add_argument("--strong", metavar="MODEL", help=by_task.format("minilm", "smollm2"))
     run.add_argument(

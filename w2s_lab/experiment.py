@@ -158,15 +158,17 @@ def run(
         weak, strong: a rung of the ladder (static, minilm, smollm2), a Hub id or a local folder;
             by default static and minilm. The weak model is a linear head on mean states, the
             strong one attends over tokens. For texts: language models, by default smollm2:22 (cut
-            after block 22) and smollm2; or "lead" as the weak one, which copies.
+            after block 22) and smollm2; or "lead" as the weak one, which copies. For a cascade: the
+            small and the large model, "+" behind a name for a head that attends to tokens.
         methods: names out of `METHODS` (for texts `TEXT_METHODS`, for a store `selection.SCORES`,
             for a cascade `cascade.RULES`), or some of your own; by default all, but for texts not
             "soft".
-        seeds: how many times all is repeated, each with other gold labels and other first weights;
-            by default 5, for texts 3.
+        seeds: how many times all is repeated, each with other gold labels and other first weights,
+            or another part of the store; by default 5, for texts and stores 3.
         size: "smoke", "lab" or "full"; default from W2S_SIZE.
         device: "auto", "cpu", "cuda", "mps".
-        labels: gold labels for each weak model; the task's own number by default.
+        labels: gold labels for each weak model, or judged passages of a store; the task's own
+            number by default.
         split: deal the groups anew with this seed.
 
     Raises:
