@@ -328,17 +328,16 @@ plots.show(filter_plots.by_kind(pairs, "difficulty"))
 
 # %% tags=["claim"]
 print("The easiest pairs are worse than a random choice:", pairs.lead("easy", "random").value < 0)
-print(
-    "Difficulty leaves out more shuffled answers than it keeps:",
-    pairs.recall("difficulty")["shuffled"] < 0.5,
-)
+kept = {name: pairs.recall(name) for name in names}
+print("Easy is fond of empty words:", kept["easy"]["empty words"] > kept["easy"]["true pair"])
+print("Difficulty keeps none of them:", kept["difficulty"]["empty words"] < 0.05)
 
 # %% [markdown]
-# Difficulty was made for stores in which most pairs are fine. Here it does what it promises, in
-# that answers which the instruction makes *less* likely are dropped, and it is fooled by what its
-# definition cannot see: an answer that belongs to another function is *also* one that the
-# instruction does not help with. Hard and wrong look the same from below. The easy ones are worse
-# still: they are the empty words, which fit everywhere.
+# Difficulty was made for stores in which most pairs are fine. Here it does what it promises: empty
+# words, which fit everywhere and are learned at a glance, are left out, and the easy pairs, which are
+# full of them, harm the student. But it is fooled by what its definition cannot see. An answer that
+# belongs to another function, or whose words are in no order, is *also* one that the instruction
+# hardly helps with. Hard and wrong look the same from below.
 #
 # ## What you predicted, what was measured
 

@@ -39,7 +39,6 @@ TASTE = {
 }
 FACTS = {
     "weak_on_test": -3.9,
-    "distil": 0.3,
     "epochs": 1,
     "shortlist": 4000,
     "flops": {"weak scores": 5e12, "one student": 1.6e12, "all data": 8e12},
@@ -76,7 +75,8 @@ def a_filter_result(*, documents=80, items=48, seeds=3, seed=0, **changes) -> Fi
             "seeds": seeds,
             "fraction": 0.25,
             "methods": METHODS,
-            "by": BY,
+            "by": {**BY, "random": "chance", "oracle": "one who knows"},
+            "distil": dict.fromkeys(METHODS, 0.0),
             "numbers": numbers,
             "kept": kept,
             "judged": judged,
@@ -99,7 +99,8 @@ def a_small_filter_result(**changes) -> FilterResult:
 
     Mean log-likelihood: untouched −5, random −4, bad −4.5, good −2.5, oracle −2, all data −3.
     Documents 0 ("a"), 1 ("a") and 2 ("b") are clean, 3 and 4 ("x") dirt; tokens 10, 20, 30, 40, 50.
-    Kept: good 0 and 3, then 0 and 1; bad 3, then 4; random 0 and 4, twice; oracle 0 and 1, twice.
+    Kept: good 0 and 3, then 0 and 1; bad 3, then 4; random 0 and 4, twice; oracle 0 and 2, then 1
+    and 0. On offer (`filter_protocol.offered`) are 0, 2, 3 and 4, then 0, 1, 2 and 4.
     """
     levels = {
         "untouched": [[-5.0] * 4],
@@ -111,7 +112,7 @@ def a_small_filter_result(**changes) -> FilterResult:
     }
     kept = {
         "random": [[0, 4], [0, 4]],
-        "oracle": [[0, 1], [1, 0]],
+        "oracle": [[0, 2], [1, 0]],
         "good": [[0, 3], [0, 1]],
         "bad": [[3], [4]],
     }
@@ -122,6 +123,7 @@ def a_small_filter_result(**changes) -> FilterResult:
             "seeds": 2,
             "methods": ("bad", "good"),
             "by": {"bad": "", "good": "a small encoder"},
+            "distil": {"bad": 0.0, "good": 0.0},
             "numbers": {name: np.array(rows) for name, rows in levels.items()},
             "kept": {name: [np.array(one) for one in rows] for name, rows in kept.items()},
             "judged": {

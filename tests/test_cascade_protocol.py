@@ -4,13 +4,15 @@ On a tiny random encoder; then what `cascade_experiment` makes of such answers: 
 fitted without the items they judge, and a live cascade.
 """
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_models import save_model
 
-from w2s_lab import cascade, cascade_experiment, cascade_protocol, heads, metrics
+from w2s_lab import cascade, cascade_protocol, heads, metrics
 from w2s_lab.cascade import RULES, Answers
 from w2s_lab.cascade_experiment import FOLDS, _crossed, answers, build, run_cascade
 from w2s_lab.cascade_protocol import FEATURES, Model, ask
@@ -59,6 +61,8 @@ def folder(tmp_path_factory):
     home = tmp_path_factory.mktemp("world")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("W2S_CACHE", str(home / "cache"))
+        # so few texts need more passes for a head that attends to beat a linear one
+        patch.setattr(cascade_protocol, "EPOCHS", 80)
         yield save_model(home / "model")
 
 
@@ -138,12 +142,6 @@ def test_a_plus_makes_a_head_that_attends_to_single_tokens(linear, attending):
     # seven words, and [CLS] and [SEP]; or their mean
     assert set(attending._inputs.lengths) == {9} and set(linear._inputs.lengths) == {1}
     assert attending.trunk.layer == 2 and linear.trunk.layer == 0
-
-
-def test_a_linear_head_on_word_vectors_does_not_see_the_order_of_the_words(linear):
-    one, other = linear.probs(["w1 w2 w30 w4", "w4 w30 w2 w1"]).transpose(1, 0, 2)
-    # positions are part of this model's embeddings, yet their sum is the same in any order
-    np.testing.assert_allclose(one, other, atol=0.05)
 
 
 def test_each_seed_learns_from_its_own_four_fifths_of_transfer(linear):
@@ -256,7 +254,9 @@ def test_another_task_is_another_run(task, folder, whole, untaught, change):
 
 
 @pytest.mark.parametrize("weak, seeds", [(":1", 2), (":0+", 2), (":0", 1)])
-def test_another_model_or_number_of_seeds_is_another_run(task, folder, whole, untaught, weak, seeds):
+def test_another_model_or_number_of_seeds_is_another_run(
+    task, folder, whole, untaught, weak, seeds
+):
     with pytest.raises(AssertionError, match="this trains"):
         ask(task, f"{folder}{weak}", f"{folder}:2+", "cpu", seeds)
 
@@ -273,6 +273,14 @@ def test_two_gold_items_for_each_class_are_enough(task, folder, monkeypatch):
     monkeypatch.setattr(cascade_protocol, "STEPS", 2)
     few = replace(task, splits={**task.splits, "transfer": np.arange(6)})
     assert asked(few, folder, seeds=1)["said"]["test"].small.shape == (1, 50, 3)
+
+
+def test_every_room_that_decides_a_run_is_part_of_its_key():
+    apart = {"assets", "data", "errors", "progress", "registry"}
+    folder = Path(cascade_protocol.__file__).parent
+    for room in cascade_protocol.ROOMS:
+        asked = {*re.findall(r"from w2s_lab\.(\w+) import", (folder / f"{room}.py").read_text())}
+        assert asked <= {*cascade_protocol.ROOMS, *apart}, room
 
 
 # --- rules that were fitted to validation ---------------------------------------------------------
@@ -360,7 +368,12 @@ def test_a_run_knows_both_models_scores_and_says_what_it_was(task, folder, whole
         np.testing.assert_array_equal(found.large[split], said.large.argmax(-1) == gold)
         assert found.confidence["learned"][split].shape == (2, len(gold))
     np.testing.assert_array_equal(found.groups, task.groups[task.splits["test"]])
-    assert (found.task, found.seeds, found.classes, found.metric) == ("queue", 2, CLASSES, "accuracy")
+    assert (found.task, found.seeds, found.classes, found.metric) == (
+        "queue",
+        2,
+        CLASSES,
+        "accuracy",
+    )
     assert str(found.table()) and found.cost == whole["cost"]
 
 
@@ -371,9 +384,17 @@ def test_a_cascade_takes_no_number_of_labels(task, untaught):
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_rule_is_refused_before_anything_is_trained(task, folder, untaught):
-    with pytest.raises(W2SError, match="unknown deferral rule 'luck'"):
-        run(moved(task, "transfer"), methods=["luck"], **settings(folder))
+@pytest.mark.parametrize("name", ["luck", "naive"])
+def test_an_unknown_rule_is_refused_before_anything_is_trained(task, folder, untaught, name):
+    asked = settings(folder, methods=[name], labels=None, started=0.0)
+    with pytest.raises(W2SError, match=f"unknown deferral rule '{name}'.*margin, maximum"):
+        run_cascade(moved(task, "transfer"), **asked)
+
+
+@pytest.mark.xfail(reason="`experiment.known` lists the methods of labels, whatever the task")
+def test_a_misspelt_rule_of_a_cascade_is_told_with_the_rules_there_are(task, folder, untaught):
+    with pytest.raises(W2SError, match="'margn'.*margin, maximum"):
+        run(task, methods=["margn"], **settings(folder))
 
 
 # --- a live cascade -------------------------------------------------------------------------------
@@ -424,6 +445,7 @@ def test_a_live_cascade_answers_texts_that_nobody_has_seen(task, names, live):
     small, large = (Model(task, name, 1, "cpu").answer(NEW) for name in names)
     found = live(NEW)
     gone = small.max(1) <= live.thresholds[0]
+    assert 0 < gone.mean() < 1  # some are passed on, some are not
     np.testing.assert_array_equal(found.stage, gone.astype(int))
     np.testing.assert_allclose(found.probs, np.where(gone[:, None], large, small), atol=1e-5)
     first, second = (stage.flops for stage in live.stages)

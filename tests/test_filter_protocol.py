@@ -254,7 +254,6 @@ def test_another_weak_model_than_the_strong_one_cut_can_choose(world, tmp_path):
     assert all(np.isfinite(scores).all() for scores in result.numbers.values())
 
 
-@pytest.mark.xfail(strict=False, reason="the teacher's shortlist is of its own tokens")
 def test_a_weak_model_of_another_tokenizer_cannot_be_a_teacher(world, tmp_path):
     other = save_writer(tmp_path / "other", words=tuple(reversed(WORDS)))
     with pytest.raises(W2SError, match="token"):
@@ -298,7 +297,6 @@ def test_a_task_without_prompts_refuses_difficulty_in_one_clear_line(world):
     assert "\n" not in str(told.value) and "`pairs`" in str(told.value)
 
 
-@pytest.mark.xfail(strict=False, reason="only the answer after its prompt ends with the end token")
 def test_an_answer_is_the_same_tokens_with_and_without_its_prompt(world, monkeypatch):
     seen, through = [], sequences.mean_loss
 
@@ -400,13 +398,11 @@ def test_a_score_from_elsewhere_is_computed_each_time(world, computed):
 
 
 @pytest.mark.parametrize("name", ["random", "oracle", "untouched", "all data", "nll"])
-@pytest.mark.xfail(strict=False, reason="a score of such a name takes the place of the bound")
 def test_a_score_cannot_take_the_name_of_a_bound(world, name):
     with pytest.raises(W2SError):
         run(world, Score(name, by_length, "low"), seeds=1)
 
 
-@pytest.mark.xfail(strict=False, reason="`keep` is looked at when the documents are chosen")
 def test_a_score_of_an_unknown_keep_is_refused_before_it_judges(world):
     def refuse(store):
         raise AssertionError("judged")

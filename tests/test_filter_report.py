@@ -110,9 +110,9 @@ def test_the_table_of_kinds_lists_clean_ones_first_with_the_share_kept():
     table = filter_report.kinds(a_small_filter_result())
     assert table.header == ("", "in store", "good", "bad", "oracle")
     assert [[cells[0] for cells in group] for group in table.groups] == [["a", "b"], ["x"]]
-    # good kept 0.75 of 0.8 of "a", 0.25 of 0.8 of "x"; bad 0.5 of 0.8 of "x"
-    assert row(table, "a")[:4] == ("a", "2", "94%", "0%")
-    assert row(table, "x") == ("x", "2", "31%", "62%", "0%")
+    # on offer three of "a" and of "x": good kept three and one, bad two of "x"
+    assert row(table, "a")[:4] == ("a", "2", "100%", "0%")
+    assert row(table, "x") == ("x", "2", "33%", "67%", "0%")
     assert "a random choice keeps 25%" in table.title
     assert filter_report.kinds(a_small_filter_result(), ["bad"]).header[2:] == ("bad",)
 
@@ -187,7 +187,7 @@ def test_the_json_is_strict_and_says_what_the_result_says(tmp_path):
     assert told["baselines"] == {"untouched": -5, "all data": -3}
     good = told["methods"]["good"]
     assert good["score"] == -2.5 and good["pgr"]["value"] == pytest.approx(0.75)
-    assert good["clean"] == pytest.approx(0.5) and good["kept"]["a"] == pytest.approx(0.75 / 0.8)
+    assert good["clean"] == pytest.approx(0.5) and good["kept"]["a"] == 1
     assert set(told["methods"]) == {"bad", "good"}
     assert told["models"] == {"weak": "smollm2:22", "strong": "smollm2"}
     assert told["provenance"]["licences"] == ["MIT"]

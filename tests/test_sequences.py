@@ -209,7 +209,6 @@ def test_the_second_reading_does_not_run_the_model(lm, monkeypatch):
         Read(lm, found, [1])
 
 
-@pytest.mark.xfail(strict=False, reason="only what lies after a block is ever written")
 def test_the_states_before_the_first_block_can_be_read(lm):
     found = sequences(lm, TEXTS[:2])
     (mine,) = Read(lm, found, [0, 1]).padded(0, [0])

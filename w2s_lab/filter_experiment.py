@@ -23,6 +23,7 @@ from w2s_lab.filter_protocol import (
     ORACLE,
     UNTOUCHED,
     FilterBench,
+    check_scores,
     offered,
 )
 from w2s_lab.selection import SCORES, Score
@@ -189,6 +190,7 @@ def run_filter(
     weak, strong, seeds = weak or MODELS[0], strong or MODELS[1], seeds or SEEDS
     asked = dict.fromkeys(possible(task) if methods is None else methods)
     chosen = [m if isinstance(m, Score) else SCORES[m] for m in asked]
+    check_scores(task, chosen)
     bench = FilterBench(
         task, weak, strong, device, seeds, FRACTION if fraction is None else fraction, labels
     )

@@ -37,6 +37,22 @@ def offered(documents: int, seed: int) -> np.ndarray:
     return chosen[: round(OFFERED * documents)]
 
 
+def check_scores(task: Task, methods: Sequence[Score]) -> None:
+    """Nothing, if these scores can compete on this task.
+
+    Raises:
+        W2SError: two of one name, a name that a bound has, a score without what it needs.
+    """
+    names = [m.name for m in methods]
+    for m in methods:
+        if m.name in (FLOOR, ORACLE, EVERYTHING, UNTOUCHED, "nll") or names.count(m.name) > 1:
+            mend = "give each score a name of its own"
+            raise W2SError("the name is taken", where=m.name, mend=mend)
+        if m.needs == "prompts" and not len(task.questions):
+            mend = "choose another, or run it on `pairs`"
+            raise W2SError("these documents answer no instruction", where=m.name, mend=mend)
+
+
 class FilterBench:
     """One run's store, weak opinions and students."""
 
@@ -197,22 +213,14 @@ class FilterBench:
                 kept[name].append(here[select_tokens(scores[here], lengths[here], **asked)])
         return kept
 
-    def possible(self, methods: Sequence[Score]) -> None:
-        """Nothing, if these methods can compete.
+    def _speaks_alike(self, methods: Sequence[Score]) -> None:
+        """Nothing, if the weak model's tokens are the student's or nobody distils.
 
         Raises:
-            W2SError: two of one name, a name that a bound has, a score without what it needs, a
-                teacher whose tokens are not the student's.
+            W2SError: its probabilities would be matched with the wrong tokens.
         """
-        names = [m.name for m in methods]
+        mine, weak = self.strong.tokenizer.get_vocab(), self.weak.tokenizer.get_vocab()
         for m in methods:
-            if m.name in (FLOOR, ORACLE, EVERYTHING, UNTOUCHED, "nll") or names.count(m.name) > 1:
-                mend = "give each score a name of its own"
-                raise W2SError("the name is taken", where=m.name, mend=mend)
-            if m.needs == "prompts" and not self.prompted:
-                mend = "choose another, or run it on `pairs`"
-                raise W2SError("these documents answer no instruction", where=m.name, mend=mend)
-            mine, weak = self.strong.tokenizer.get_vocab(), self.weak.tokenizer.get_vocab()
             if m.distil and mine != weak:
                 what = f"{self.weak.name} has other tokens than {self.strong.name}"
                 raise W2SError(what, where=m.name, mend="choose a weak model of its family")
@@ -222,7 +230,7 @@ class FilterBench:
 
         Kept in the cache, under all that they depend on, where the scores are the package's own.
         """
-        self.possible(methods)
+        self._speaks_alike(methods)
         if not all(m.judge.__module__.startswith("w2s_lab.") for m in methods):
             return self._compute(methods)
 

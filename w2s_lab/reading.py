@@ -50,8 +50,10 @@ def examples(task: Task, kinds: Sequence[str], *, seed: int = 0) -> Texts:
     for kind in kinds if len(task.kinds) else task.classes:
         members = supervise[known[supervise] == kind]
         item = rng.choice(members)
-        rows.append((f"{kind}: {task.classes[task.gold[item]]}", _short(task.inputs[item])))
-    return Texts("One clause of each kind", tuple(rows))
+        gold = task.classes[task.gold[item]]
+        note = kind if str(kind).startswith(gold) else f"{kind}: {gold}"
+        rows.append((note, _short(task.inputs[item])))
+    return Texts("One text of each kind", tuple(rows))
 
 
 def corrections(result: Result, task: Task, method: str | None = None) -> Texts:
