@@ -6,6 +6,7 @@ No model, no training: how good each choice is is set, and so is what it kept.
 import numpy as np
 
 from w2s_lab.filter_experiment import FilterResult
+from w2s_lab.filter_protocol import offered
 
 # name: log-likelihood per token on average, over seeds and test texts
 LEVELS = {
@@ -19,7 +20,9 @@ LEVELS = {
     "all data": -2.7,
 }
 METHODS = ("likely", "middle", "n-gram", "classifier")
+BOUNDS = {"random": "chance", "oracle": "one who knows"}  # who judges there
 BY = {
+    **BOUNDS,
     "likely": "",
     "middle": "",
     "n-gram": "pairs of words",
@@ -59,10 +62,10 @@ def a_filter_result(*, documents=80, items=48, seeds=3, seed=0, **changes) -> Fi
     kept: dict[str, list[np.ndarray]] = {}
     for name, share in TASTE.items():
         chance = np.where(clean, share, 1 - share) / documents * 2
-        kept[name] = [
-            rng.choice(documents, documents // 5, replace=False, p=chance / chance.sum())
-            for _ in range(seeds)
-        ]
+        kept[name] = []
+        for here in (offered(documents, s) for s in range(seeds)):
+            of_all = chance[here] / chance[here].sum()
+            kept[name].append(rng.choice(here, documents // 5, replace=False, p=of_all))
     judged = {name: rng.normal(3 - clean, 0.5) for name in ("nll", *METHODS)}
     return FilterResult(
         **{
@@ -75,7 +78,7 @@ def a_filter_result(*, documents=80, items=48, seeds=3, seed=0, **changes) -> Fi
             "seeds": seeds,
             "fraction": 0.25,
             "methods": METHODS,
-            "by": {**BY, "random": "chance", "oracle": "one who knows"},
+            "by": BY,
             "distil": dict.fromkeys(METHODS, 0.0),
             "numbers": numbers,
             "kept": kept,
@@ -122,7 +125,7 @@ def a_small_filter_result(**changes) -> FilterResult:
             "items": 4,
             "seeds": 2,
             "methods": ("bad", "good"),
-            "by": {"bad": "", "good": "a small encoder"},
+            "by": {**BOUNDS, "bad": "", "good": "a small encoder"},
             "distil": {"bad": 0.0, "good": 0.0},
             "numbers": {name: np.array(rows) for name, rows in levels.items()},
             "kept": {name: [np.array(one) for one in rows] for name, rows in kept.items()},
@@ -137,6 +140,19 @@ def a_small_filter_result(**changes) -> FilterResult:
             "tokens": np.array([10, 20, 30, 40, 50]),
             "groups": np.arange(4),
             "test_kinds": np.array(["a", "b", "a", "b"]),
+            **changes,
+        }
+    )
+
+
+def a_first_seed(**changes) -> FilterResult:
+    """The small result's first seed alone: document 1 is never on offer."""
+    result = a_small_filter_result()
+    return a_small_filter_result(
+        **{
+            "seeds": 1,
+            "numbers": {name: rows[:1] for name, rows in result.numbers.items()},
+            "kept": {name: kept[:1] for name, kept in result.kept.items()},
             **changes,
         }
     )

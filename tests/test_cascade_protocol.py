@@ -391,7 +391,6 @@ def test_an_unknown_rule_is_refused_before_anything_is_trained(task, folder, unt
         run_cascade(moved(task, "transfer"), **asked)
 
 
-@pytest.mark.xfail(reason="`experiment.known` lists the methods of labels, whatever the task")
 def test_a_misspelt_rule_of_a_cascade_is_told_with_the_rules_there_are(task, folder, untaught):
     with pytest.raises(W2SError, match="'margn'.*margin, maximum"):
         run(task, methods=["margn"], **settings(folder))

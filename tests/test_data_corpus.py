@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+import w2s_lab
 from w2s_lab.data import corpus, load_task, splits
 from w2s_lab.data.corpus import CLEAN, COPY, CORRUPT, DIRT, LAB, is_prose, shifted
 from w2s_lab.errors import W2SError
@@ -116,17 +117,30 @@ def test_a_search_for_near_duplicates_finds_one_of_nearly_every_pair_and_nothing
     # the search estimates likeness, and the least alike of a pair lie at its threshold
     assert dropped <= pairs and len(dropped) >= 0.9 * len(pairs)
     assert len(store) - len(kept) == len(dropped)  # never both of a pair
+    # and the one that it drops is the copy
+    assert set(lab.kinds[np.setdiff1d(store, kept)]) == {COPY}
 
 
-def test_a_near_duplicate_stands_after_its_original_so_that_the_first_of_both_is_the_clean_one(lab):
-    place = {name: i for i, name in enumerate(lab.ids.tolist())}
+def test_a_near_duplicate_stands_after_its_original_so_that_the_first_of_both_is_the_clean_one(
+    found,
+):
+    place = {name: i for i, name in enumerate(found.ids.tolist())}
     copies = [name for name in place if name.endswith("+")]
     assert copies and all(place[name] > place[name[:-1]] for name in copies)
 
 
+def test_a_copy_before_its_original_changes_places_with_it_and_nothing_else_moves():
+    rows = [{"id": name} for name in ("b+", "c", "a", "c+", "b", "a+")]
+    ordered = [row["id"] for row in corpus._originals_first(rows)]
+    assert ordered == ["b", "c", "a", "c+", "b+", "a+"]
+    assert rows[0] == {"id": "b+"}  # what was given is left as it was
+
+
 def test_another_deal_is_refused_since_it_would_bring_dirt_into_the_test(smoke):
-    with pytest.raises(W2SError, match="cannot be dealt anew"):
+    with pytest.raises(W2SError, match="corpus: its splits hold .* cannot be dealt anew; leave"):
         smoke.resplit(1)
+    with pytest.raises(W2SError, match="cannot be dealt anew"):
+        w2s_lab.run(smoke, split=1)
 
 
 def test_passages_are_of_the_promised_length(lab):

@@ -10,6 +10,7 @@ import pytest
 
 from w2s_lab.data import code, load_task, pairs, splits
 from w2s_lab.data.pairs import CLEAN, DIRT, EMPTY, LAB, spoil
+from w2s_lab.errors import W2SError
 
 ANSWER, STRANGER = "Return the sum of two numbers as a float.", "Open a file for reading."
 
@@ -85,6 +86,11 @@ def test_it_comes_out_the_same_twice(lab):
     np.testing.assert_array_equal(again.kinds, lab.kinds)
     for split, index in lab.splits.items():
         np.testing.assert_array_equal(again.splits[split], index)
+
+
+def test_another_deal_is_refused_since_it_would_bring_dirt_into_the_test(lab):
+    with pytest.raises(W2SError, match="pairs: its splits hold .* cannot be dealt anew"):
+        lab.resplit(1)
 
 
 # --- spoiling -------------------------------------------------------------------------------------

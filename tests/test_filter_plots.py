@@ -144,6 +144,9 @@ def test_a_kind_of_which_no_document_has_a_score_can_be_drawn():
     judged = dict(a_small_filter_result().judged) | {"good": np.array([9.0, 8, np.nan, 7, 1])}
     figure = filter_plots.by_kind(a_small_filter_result(judged=judged), "good")
     assert "nan" not in figure.alt
+    # medians of good: x (7 and 1) 4, a (9 and 8) 8.5; what has none stands last
+    assert figure.alt.endswith("b: no score, 0% kept.")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["x", "a", "b"]
 
 
 def test_scores_of_a_method_that_was_not_run_are_refused():
@@ -198,6 +201,7 @@ def test_a_diagram_of_any_score_has_room_for_all_its_words(method):
     changed = a_filter_result(
         methods=(method,),
         by={method: SCORES[method].by},
+        distil={method: SCORES[method].distil},
         numbers={**result.numbers, method: result.numbers["middle"]},
         kept={**result.kept, method: result.kept["middle"]},
     )
@@ -210,10 +214,12 @@ def test_a_diagram_can_be_read_from_a_back_row():
     test_no_text_is_smaller_than_a_back_row_can_read(filter_plots.diagram(a_filter_result()))
 
 
-@pytest.mark.parametrize("name", ["random", "oracle"])
-def test_a_diagram_of_a_bound_does_not_say_that_the_weak_model_chose(name):
+@pytest.mark.parametrize("name, who", [("random", "chance"), ("oracle", "one who knows")])
+def test_a_diagram_of_a_bound_does_not_say_that_the_weak_model_chose(name, who):
     figure = filter_plots.diagram(a_filter_result(), name)
-    assert "smollm2:22" not in words(figure)
+    assert "smollm2:22" not in words(figure) and "5 TFLOP" not in words(figure)
+    assert who in words(figure) and f"go to {who}, which passes on" in figure.alt
+    test_no_text_overlaps_another_or_leaves_the_figure(figure)
 
 
 def test_the_diagram_shows_the_best_choice_unless_another_is_asked_for():
@@ -226,13 +232,16 @@ def test_the_diagram_shows_the_best_choice_unless_another_is_asked_for():
 def test_only_a_distilled_choice_has_distillation_in_its_loss():
     result = a_filter_result()
     changed = a_filter_result(
-        methods=("likely", "distilled"),
-        distil={"likely": 0.0, "distilled": 0.3},
-        numbers={**result.numbers, "distilled": result.numbers["middle"]},
-        kept={**result.kept, "distilled": result.kept["middle"]},
+        methods=("likely", "mine"),  # the weight counts, not the name
+        distil={"likely": 0.0, "mine": 0.4},
+        numbers={**result.numbers, "mine": result.numbers["middle"]},
+        kept={**result.kept, "mine": result.kept["middle"]},
     )
-    figure = filter_plots.diagram(changed, "distilled")
-    assert "0.7 × cross-entropy to y + 0.3 × distillation from the weak model" in figure.alt
+    figure = filter_plots.diagram(changed, "mine")
+    told = "0.6 × cross-entropy to y + 0.4 × distillation from the weak model"
+    assert told in figure.alt and told in words(figure)
+    for name in ("likely", "random"):
+        assert "distillation" not in filter_plots.diagram(changed, name).alt
 
 
 def test_no_figure_makes_python_complain():

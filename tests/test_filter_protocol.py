@@ -15,7 +15,7 @@ from w2s_lab import filter_protocol, sequences
 from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
 from w2s_lab.filter_experiment import run_filter
-from w2s_lab.filter_protocol import OFFERED, FilterBench
+from w2s_lab.filter_protocol import OFFERED, FilterBench, offered
 from w2s_lab.selection import DISTIL, SCORES, Score
 
 SIZES = {"supervise": 24, "transfer": 60, "validation": 4, "test": 16}
@@ -118,10 +118,13 @@ def a_bench(lengths, clean, *, seeds=3, fraction=0.25):
     return bench
 
 
-def offered_to(count, seed):
-    """The part of the store that is there to choose from, as the protocol's docs have it."""
-    order = np.random.default_rng([seed, 0]).permutation(count)
-    return order[: round(OFFERED * count)]
+def test_four_fifths_of_a_store_are_on_offer_once_each_and_other_ones_in_each_seed():
+    # the whole numbers next to 0.8 · 61 = 48.8 and 0.8 · 7 = 5.6
+    assert OFFERED == 0.8 and [len(offered(count, 0)) for count in (61, 7)] == [49, 6]
+    drawn = [offered(61, seed) for seed in range(10)]
+    assert all(len(set(here)) == 49 and set(here) <= set(range(61)) for here in drawn)
+    assert len({frozenset(here) for here in drawn}) == 10
+    assert offered(61, 3).tolist() == drawn[3].tolist()
 
 
 NAMES = ("likely", "unlikely", "middle")
@@ -144,11 +147,11 @@ def test_every_chooser_is_offered_the_same_and_spends_no_more_than_the_same(
     kept = bench.choose(judged, [SCORES[name] for name in NAMES])
     assert set(kept) == {"random", "oracle", *NAMES}
     for s in range(bench.seeds):
-        offered = offered_to(len(lengths), s)
-        budget = fraction * lengths[offered].sum()
+        here = offered(len(lengths), s)
+        budget = fraction * lengths[here].sum()
         for name, chosen in kept.items():
             index = chosen[s]
-            assert len(set(index)) == len(index) and set(index) <= set(offered), name
+            assert len(set(index)) == len(index) and set(index) <= set(here), name
             assert lengths[index].sum() <= budget, name
             # whoever has a score for all leaves less than one document's tokens
             if name in ("random", "likely", "unlikely"):
@@ -165,9 +168,9 @@ def test_choosers_keep_what_their_scores_say():
     kept = bench.choose({"likely": scores, "unlikely": scores}, asked)
     for seed in range(bench.seeds):
         # 40 of 50 are on offer, a quarter of their tokens are 10 documents
-        offered = np.sort(offered_to(50, seed))
-        assert sorted(kept["likely"][seed]) == offered[:10].tolist()
-        assert sorted(kept["unlikely"][seed]) == offered[-10:].tolist()
+        here = np.sort(offered(50, seed))
+        assert sorted(kept["likely"][seed]) == here[:10].tolist()
+        assert sorted(kept["unlikely"][seed]) == here[-10:].tolist()
 
 
 def test_a_random_choice_is_another_in_each_seed_and_knows_nothing_of_gold():
@@ -182,7 +185,7 @@ def test_an_oracle_who_finds_too_little_clean_text_spends_less_and_takes_no_dirt
     lengths, clean = np.full(50, 10), np.arange(50) < 6
     kept = a_bench(lengths, clean).choose({}, [])["oracle"]
     for seed, index in enumerate(kept):
-        assert sorted(index) == [i for i in np.sort(offered_to(50, seed)) if i < 6]
+        assert sorted(index) == [i for i in np.sort(offered(50, seed)) if i < 6]
 
 
 # --- a whole run ----------------------------------------------------------------------------------
@@ -212,15 +215,20 @@ def test_what_a_run_says_of_store_and_test_is_the_tasks(world, whole):
     assert (whole.weak, whole.strong) == (world["weak"], world["strong"])
     assert (whole.seeds, whole.labels, whole.fraction) == (SEEDS, SIZES["supervise"], 0.25)
     assert whole.by["likely"] == "" and whole.by["n-gram"] == SCORES["n-gram"].by
+    assert (whole.by["random"], whole.by["oracle"]) == ("chance", "one who knows")
+    assert whole.distil == {**dict.fromkeys(whole.methods, 0), "distilled": DISTIL}
 
 
 def test_the_oracles_choice_is_all_clean_and_no_choice_is_dearer(whole):
     assert whole.precision("oracle") == 1
     for name, kept in whole.kept.items():
         for seed, index in enumerate(kept):
-            offered = offered_to(SIZES["transfer"], seed)
-            assert set(index) <= set(offered), name
-            assert whole.tokens[index].sum() <= 0.25 * whole.tokens[offered].sum(), name
+            here = offered(SIZES["transfer"], seed)
+            assert set(index) <= set(here), name
+            assert whole.tokens[index].sum() <= 0.25 * whole.tokens[here].sum(), name
+    # 0.8 · 60 in each seed, and nothing was kept more often than it was there
+    assert whole.on_offer.sum() == 48
+    assert all((whole.chosen(name) <= whole.on_offer).all() for name in whole.kept)
 
 
 def test_learning_from_counting_texts_teaches_to_count_and_noise_teaches_less(whole):
@@ -254,10 +262,12 @@ def test_another_weak_model_than_the_strong_one_cut_can_choose(world, tmp_path):
     assert all(np.isfinite(scores).all() for scores in result.numbers.values())
 
 
-def test_a_weak_model_of_another_tokenizer_cannot_be_a_teacher(world, tmp_path):
-    other = save_writer(tmp_path / "other", words=tuple(reversed(WORDS)))
-    with pytest.raises(W2SError, match="token"):
-        run(world, "distilled", weak=str(other), seeds=1)
+def test_a_weak_model_of_another_tokenizer_can_choose_but_cannot_be_a_teacher(world, tmp_path):
+    other = str(save_writer(tmp_path / "other", words=tuple(reversed(WORDS))))
+    told = "distilled: .*other has other tokens than .*model; choose a weak model of its family"
+    with pytest.raises(W2SError, match=told):
+        run(world, "likely", "distilled", weak=other, seeds=1)
+    assert np.isfinite(run(world, "likely", weak=other, seeds=1).numbers["likely"]).all()
 
 
 def test_a_strong_model_without_a_block_to_spare_is_refused(world, tmp_path):
@@ -276,6 +286,21 @@ def test_judged_passages_are_of_both_classes_however_few_they_are(world):
         if labels < 24:
             assert abs(gold.mean() - task.gold[task.splits["supervise"]].mean()) < 0.51
         assert set(gold) == {0, 1}
+
+
+@pytest.mark.parametrize("gold, name", [(1, "dirt"), (0, "clean")])
+def test_judged_passages_that_are_all_of_one_class_are_refused(world, gold, name):
+    task = planted()
+    same = task.gold.copy()
+    same[task.splits["supervise"]] = gold
+    with pytest.raises(W2SError, match=f"labels: no judged passage is '{name}'; judge some of ei"):
+        run(world, task=replace(task, gold=same))
+
+
+def test_documents_without_kinds_are_told_by_their_class(world):
+    result = run(world, task=planted(kinds=np.array([])), seeds=1)
+    np.testing.assert_array_equal(result.kinds, np.where(result.clean, "clean", "dirt"))
+    assert set(result.test_kinds) == {"clean"} and set(result.recall("oracle")) == {"clean", "dirt"}
 
 
 # --- prompts --------------------------------------------------------------------------------------
@@ -385,6 +410,15 @@ def test_another_gold_text_fraction_weak_model_or_number_of_seeds_is_another_run
     assert len(computed) == 8
 
 
+def test_another_encoder_is_another_run(world, computed, monkeypatch, tmp_path):
+    other = save_model(tmp_path / "encoder", seed=1)
+    run(world, "classifier", seeds=1)
+    monkeypatch.setattr(filter_protocol, "WEAK_EMBEDDER", str(other))
+    run(world, "classifier", seeds=1)
+    run(world, "classifier", seeds=1)
+    assert computed == [["classifier"]] * 2
+
+
 def test_a_score_from_elsewhere_is_computed_each_time(world, computed):
     mine = Score("mine", by_length, "low")
     first = run(world, mine, "likely")
@@ -399,13 +433,11 @@ def test_a_score_from_elsewhere_is_computed_each_time(world, computed):
 
 @pytest.mark.parametrize("name", ["random", "oracle", "untouched", "all data", "nll"])
 def test_a_score_cannot_take_the_name_of_a_bound(world, name):
-    with pytest.raises(W2SError):
+    with pytest.raises(W2SError, match=f"{name}: the name is taken"):
         run(world, Score(name, by_length, "low"), seeds=1)
 
 
-def test_a_score_of_an_unknown_keep_is_refused_before_it_judges(world):
-    def refuse(store):
-        raise AssertionError("judged")
-
-    with pytest.raises(W2SError, match="keep"):
-        run(world, Score("mine", refuse, "lowest"), seeds=1)
+def test_a_score_cannot_take_the_name_of_another_in_the_same_run(world, computed):
+    with pytest.raises(W2SError, match="likely: the name is taken"):
+        run(world, "likely", Score("likely", by_length, "low"), seeds=1)
+    assert computed == []

@@ -4,7 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from synthetic_filter_result import METHODS, a_filter_result, a_small_filter_result, with_scores
+from synthetic_filter_result import (
+    METHODS,
+    a_filter_result,
+    a_first_seed,
+    a_small_filter_result,
+    with_scores,
+)
 from synthetic_result import a_result
 from test_report import row, strict
 
@@ -53,7 +59,7 @@ def test_the_title_says_what_was_scored_by_whom_and_on_how_much():
         "4 texts, 2 seeds",
         "weak = smollm2:22",
         "strong = smollm2;",
-        "25% of the tokens on offer",
+        "each choice may spend 25% of the tokens on offer",
     ):
         assert told in title
 
@@ -110,8 +116,10 @@ def test_the_table_of_kinds_lists_clean_ones_first_with_the_share_kept():
     table = filter_report.kinds(a_small_filter_result())
     assert table.header == ("", "in store", "good", "bad", "oracle")
     assert [[cells[0] for cells in group] for group in table.groups] == [["a", "b"], ["x"]]
-    # on offer three of "a" and of "x": good kept three and one, bad two of "x"
-    assert row(table, "a")[:4] == ("a", "2", "100%", "0%")
+    # on offer three of "a" and of "x", two of "b": good kept three, one and none, bad two of "x",
+    # the oracle three of "a" and one of "b"
+    assert row(table, "a") == ("a", "2", "100%", "0%", "100%")
+    assert row(table, "b") == ("b", "1", "0%", "0%", "50%")
     assert row(table, "x") == ("x", "2", "33%", "67%", "0%")
     assert "a random choice keeps 25%" in table.title
     assert filter_report.kinds(a_small_filter_result(), ["bad"]).header[2:] == ("bad",)
@@ -139,6 +147,13 @@ def test_examples_show_clean_documents_that_were_never_kept():
     assert "good: clean and never kept, 1 in all" in found.title
     found = filter_report.examples(a_small_filter_result(), "bad", dropped=True)
     assert [text for _, text in found.rows] == ["cats sleep", "birds sing", "dogs run"]
+
+
+def test_a_document_that_was_never_on_offer_is_no_example_of_what_was_dropped():
+    # document 1, "dogs run", was not there
+    found = filter_report.examples(a_first_seed(), "bad", dropped=True)
+    assert [text for _, text in found.rows] == ["cats sleep", "birds sing"]
+    assert "never kept, 2 in all" in found.title
 
 
 def test_examples_show_dirt_that_was_kept():
@@ -187,7 +202,8 @@ def test_the_json_is_strict_and_says_what_the_result_says(tmp_path):
     assert told["baselines"] == {"untouched": -5, "all data": -3}
     good = told["methods"]["good"]
     assert good["score"] == -2.5 and good["pgr"]["value"] == pytest.approx(0.75)
-    assert good["clean"] == pytest.approx(0.5) and good["kept"]["a"] == 1
+    assert good["clean"] == pytest.approx(0.5) and good["kept"] == result.recall("good")
+    assert told["methods"]["bad"]["kept"] == {"a": 0, "b": 0, "x": pytest.approx(2 / 3)}
     assert set(told["methods"]) == {"bad", "good"}
     assert told["models"] == {"weak": "smollm2:22", "strong": "smollm2"}
     assert told["provenance"]["licences"] == ["MIT"]

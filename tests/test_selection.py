@@ -10,6 +10,7 @@ from w2s_lab.selection import (
     DISTIL,
     KEEPS,
     SCORES,
+    Score,
     Store,
     instruction_following_difficulty,
     perplexity,
@@ -418,6 +419,16 @@ def test_the_decorator_registers_a_score_and_leaves_the_function_as_it_was(shelf
     found = shelf["shortest"]
     assert (found.name, found.judge, found.keep) == ("shortest", shortest, "low")
     assert (found.by, found.needs, found.distil) == ("a ruler", "judged", 0.5)
+
+
+def test_a_score_of_an_unknown_keep_is_refused_when_it_is_made(shelf):
+    for make in (
+        lambda: Score("mine", lambda store: store.nll, "lowest"),
+        lambda: score("mine", keep="lowest")(lambda store: store.nll),
+    ):
+        with pytest.raises(W2SError, match="mine: keep 'lowest'; choose one of: low, high, middle"):
+            make()
+    assert "mine" not in shelf
 
 
 def test_registering_a_name_again_replaces_it(shelf):

@@ -76,6 +76,15 @@ def test_a_text_after_its_prompt_ends_with_the_end_of_the_turn_and_no_prompt_is_
     assert found.vocabulary.tolist() == sorted([*ids_of("w3 w1"), END])
 
 
+def test_the_end_of_the_turn_can_be_asked_for_without_a_prompt_and_left_out_after_one(lm):
+    first = lm.tokenizer.bos_token_id or lm.end
+    alone = sequences(lm, ["w3 w1"], ended=True)
+    assert alone.ids[0].tolist() == [first, *ids_of("w3 w1"), END]
+    assert alone.counts.tolist() == sequences(lm, ["w3 w1"], ["w9"]).counts.tolist() == [3]
+    bare = sequences(lm, ["w3 w1"], ["w9"], ended=False)
+    assert bare.ids[0].tolist() == ids_of("w9 w3 w1") and bare.counts.tolist() == [2]
+
+
 def test_a_text_of_nothing_has_one_token_to_predict(lm):
     assert sequences(lm, ["", "w1"]).counts.tolist() == [1, 1]
     assert sequences(lm, ["", "w1"], ["w2", "w2"]).counts.tolist() == [1, 2]
@@ -209,9 +218,10 @@ def test_the_second_reading_does_not_run_the_model(lm, monkeypatch):
         Read(lm, found, [1])
 
 
-def test_the_states_before_the_first_block_can_be_read(lm):
+@pytest.mark.parametrize("after", [[0], [0, 1]])
+def test_the_states_before_the_first_block_can_be_read(lm, after):
     found = sequences(lm, TEXTS[:2])
-    (mine,) = Read(lm, found, [0, 1]).padded(0, [0])
+    (mine,) = Read(lm, found, after).padded(0, [0])
     assert torch.allclose(mine, lm.embed(torch.from_numpy(found.ids[0][:-1])), atol=2e-3)
 
 

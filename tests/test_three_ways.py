@@ -161,14 +161,12 @@ def test_without_a_gap_no_share_of_it_is_defined():
     assert not without_a_gap().per_flop("filter").defined
 
 
-@pytest.mark.xfail(reason="`max` over nan takes the first way, label, for the best")
 def test_without_a_gap_no_way_is_named_the_best():
     found = without_a_gap()
     assert not any(found.table(10).notes[-1].endswith(f"buys: {way}.") for way in WAYS)
     assert "'label' buys the most" not in found.plot(10).alt
 
 
-@pytest.mark.xfail(reason="an error bar of -1e-17 is refused by matplotlib")
 def test_an_interval_without_width_is_drawn_in_spite_of_rounding():
     rng = np.random.default_rng(1)
     for items in range(3, 40):

@@ -247,8 +247,10 @@ def known(name: str) -> None:
     from w2s_lab.cascade import RULES
     from w2s_lab.selection import SCORES
 
-    if not any(name in registry for registry in (TEXT_METHODS, SCORES, RULES)):
-        METHODS[name]
+    everywhere = (METHODS, TEXT_METHODS, SCORES, RULES)
+    if not any(name in registry for registry in everywhere):
+        names = ", ".join(sorted({name for registry in everywhere for name in registry}))
+        raise W2SError(f"unknown method {name!r}", mend=f"choose one of: {names}")
 
 
 def imitate(

@@ -25,7 +25,10 @@ QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 SUM, MEAN = "sum", "mean"
 METRICS = ("similarity", "chrf")
 # what a finished run depends on besides its data: another text in one of these is another run
-ROOMS = ("models", "generate", "shortcut", "writers", "text_metrics", "text_cascade")
+ROOMS = (
+    *("models", "generate", "shortcut", "features", "finetune", "losses", "writers"),
+    *("text_metrics", "text_cascade"),
+)
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,14 @@ class TextCascade:
         return bootstrap_average_pgr(sure, small, large, groups=self.groups)
 
     def length_bias(self, rule: float | str) -> float:
-        """Rank correlation of the confidence with the length of the text, −1 to 1."""
+        """Rank correlation of confidence and length of the text, −1 to 1; nan if either is one."""
         from scipy.stats import spearmanr
 
         lengths = [len(tokens) for tokens in self.token_log_probs]
-        if len(set(lengths)) == 1:
+        sure = self.confidence(rule)
+        if len(set(lengths)) == 1 or np.ptp(sure) == 0:
             return np.nan
-        return float(spearmanr(self.confidence(rule), lengths).statistic)
+        return float(spearmanr(sure, lengths).statistic)
 
     def table(self, metric: str = METRICS[0]):
         """Every rule with its average PGR and its bias towards short texts."""
@@ -102,8 +106,9 @@ class TextCascade:
         names: dict[float | str, str] = {SUM: "sum of log-probabilities", MEAN: "mean"}
         names |= {q: f"quantile {q:g}" for q in QUANTILES}
         rows = tuple(
-            (name, str(self.average_pgr(rule, metric)), f"{self.length_bias(rule):+.2f}")
+            (name, str(self.average_pgr(rule, metric)), "-" if np.isnan(bias) else f"{bias:+.2f}")
             for rule, name in names.items()
+            for bias in (self.length_bias(rule),)
         )
         small, large = self._scores(metric)
         title = (
@@ -112,7 +117,7 @@ class TextCascade:
             f"{len(self.gold)} test items"
         )
         notes = [f"The gap from the small to the large model is {self.gap(metric)}."]
-        if not self.gap(metric).excludes(0):
+        if not self.gap(metric).low > 0:
             notes.append("Warning: the gap may be 0, so no average PGR over it is bounded.")
         header = ("confidence", "average PGR [95 % interval]", "correlation with length")
         return Table(title, (rows[:2], rows[2:]), tuple(notes), header, 1)

@@ -95,8 +95,9 @@ class Ways:
         return metrics.Estimate(*(v / peta for v in (found.value, found.low, found.high)))
 
     def best(self, queries: int = QUERIES) -> str:
-        """The way that buys the most recovered gap per operation."""
-        return max(WAYS, key=lambda way: self.per_flop(way, queries).value)
+        """The way that buys the most recovered gap per operation; "" where there is no gap."""
+        bought = {way: self.per_flop(way, queries).value for way in WAYS}
+        return "" if np.isnan([*bought.values()]).any() else max(WAYS, key=lambda way: bought[way])
 
     def table(self, queries: int = QUERIES) -> Table:
         """The three ways side by side: gap recovered, operations, and one by the other."""
@@ -105,7 +106,8 @@ class Ways:
             done = (f"{short(part / 1e12)} TFLOP" for part in self.operations(way, queries))
             each = self.per_flop(way, queries)
             scores = (str(self.score(way)), str(self.recovered(way)))
-            return (way, *scores, *done, f"{each.value:.1f} [{each.low:.1f}, {each.high:.1f}]")
+            bought = f"{each.value:.1f} [{each.low:.1f}, {each.high:.1f}]"
+            return (way, *scores, *done, bought if each.defined else "undefined")
 
         title = (
             f"{self.task}: {self.metric.replace('_', ' ')} on {len(self.gold)} test items, "
@@ -118,7 +120,9 @@ class Ways:
         notes += [
             f"Of the labels found, {self.wrong:.0%} are wrong; {self.deferred:.0%} of the queries "
             "are passed on.",
-            f"The most recovered gap per operation buys: {self.best(queries)}.",
+            f"The most recovered gap per operation buys: {self.best(queries)}."
+            if self.best(queries)
+            else "No gap to recover: the ceiling does not beat the weak model.",
         ]
         return Table(title, (rest[:1], tuple(map(row, WAYS)), rest[1:]), tuple(notes), HEADER, 1)
 
@@ -161,7 +165,7 @@ class Ways:
         plots.fit_y(ax, [np.array([0, 1, *vars(estimate).values()]) for estimate in found.values()])
         for (colour, marker), (way, estimate) in zip(looks, found.items(), strict=True):
             low, high = np.clip([estimate.low, estimate.high], *ax.get_ylim())
-            error = [[estimate.value - low], [high - estimate.value]]
+            error = np.maximum(0, [[estimate.value - low], [high - estimate.value]])
             look = {"color": colour, "fmt": marker, "markersize": 10, "linewidth": 2, "capsize": 4}
             ax.errorbar(spent[way], estimate.value, yerr=error, **look)
             beside = {"xytext": (10, 6), "textcoords": "offset points", "fontsize": plots.TEXT}
@@ -175,7 +179,9 @@ class Ways:
         ax.set_xlabel(label, fontsize=plots.TEXT)
         ax.set_ylabel("gap recovered, 95 % intervals", fontsize=plots.TEXT)
         best = self.best(queries)
-        title = f"Of one weak model's three uses, {best!r} buys the most for its operations"
+        title = "No gap to recover: the ceiling does not beat the weak model"
+        if best:
+            title = f"Of one weak model's three uses, {best!r} buys the most for its operations"
         listed = [f"{way} {found[way]} for {short(spent[way])} TFLOP" for way in WAYS]
         words = f"{title}. {queries:,} queries served. {plots.joined('Gap recovered', listed)}"
         return plots.described(plots.titled(figure, title), words)
@@ -207,7 +213,8 @@ def three_ways(
         W2SError: a task of another kind, or a share out of range.
     """
     if task.in_text or task.protocol != "label":
-        raise W2SError("its answers are no classes", where=task.name, mend="choose indemnity")
+        what = "it has no classes to be labelled by a weak model"
+        raise W2SError(what, where=task.name, mend="choose indemnity or data of your own")
     if not 0 <= wrong < 1:
         raise W2SError(f"{wrong:g} of the labels wrong", where="wrong", mend="choose from [0, 1)")
     bench = protocol.Bench(task, weak, strong, device, seeds)
@@ -289,4 +296,5 @@ def _taught(bench: protocol.Bench, jobs: Mapping, items: np.ndarray) -> dict[str
 
 def _flops(bench: protocol.Bench, cost: Mapping, name: str) -> float:
     """Operations of 1,000 texts; word vectors are only added up, one addition for each number."""
-    return cost[name]["flops"] or cost[name]["tokens"] * bench.weak_trunk.model.config.hidden_size
+    trunk = bench.weak_trunk if name == "weak" else bench.trunk
+    return cost[name]["flops"] or cost[name]["tokens"] * trunk.model.config.hidden_size
