@@ -122,10 +122,11 @@ class FilterResult:
         return np.bincount(drawn, minlength=many) / self.seeds
 
     def recall(self, name: str) -> dict[str, float]:
-        """Share of the documents of each kind that were kept, of those on offer."""
+        """Share of the documents of each kind that were kept, of those on offer; 0 of none."""
         chosen = self.chosen(name)
         kinds = {str(k): self.kinds == k for k in np.unique(self.kinds)}
-        return {k: float(chosen[of].sum() / self.on_offer[of].sum()) for k, of in kinds.items()}
+        there = {k: max(self.on_offer[of].sum(), 1 / self.seeds) for k, of in kinds.items()}
+        return {k: float(chosen[of].sum() / there[k]) for k, of in kinds.items()}
 
     def precision(self, name: str) -> float:
         """Share of the tokens kept that are clean."""

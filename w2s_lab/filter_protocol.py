@@ -85,10 +85,6 @@ class FilterBench:
         self.device = self.strong.device
         self.store, self.test = task.splits["transfer"], task.splits["test"]
         self.judged = self._draw(judged)
-        for gold, name in enumerate(task.classes):
-            if len(task.kinds) and gold not in task.gold[self.judged]:
-                what = f"no judged passage is {name!r}"
-                raise W2SError(what, where="labels", mend="judge some of either sort")
         self.items = np.concatenate([self.store, self.test])  # sequences are known by place in it
         self.in_test = len(self.store) + np.arange(len(self.test))
         self.in_store = np.arange(len(self.store))
@@ -213,12 +209,20 @@ class FilterBench:
                 kept[name].append(here[select_tokens(scores[here], lengths[here], **asked)])
         return kept
 
-    def _speaks_alike(self, methods: Sequence[Score]) -> None:
-        """Nothing, if the weak model's tokens are the student's or nobody distils.
+    def _can_judge(self, methods: Sequence[Score]) -> None:
+        """Nothing, if the judged passages and the weak model serve these scores.
 
         Raises:
-            W2SError: its probabilities would be matched with the wrong tokens.
+            W2SError: passages of one sort only for a score that learns from them; or a weak model
+                that distils and has other tokens, whose probabilities would be matched wrongly.
         """
+        for gold, name in enumerate(self.task.classes):
+            if (
+                any(m.needs == "judged" for m in methods)
+                and gold not in self.task.gold[self.judged]
+            ):
+                what = f"no judged passage is {name!r}"
+                raise W2SError(what, where="labels", mend="judge some of either sort")
         mine, weak = self.strong.tokenizer.get_vocab(), self.weak.tokenizer.get_vocab()
         for m in methods:
             if m.distil and mine != weak:
@@ -230,7 +234,7 @@ class FilterBench:
 
         Kept in the cache, under all that they depend on, where the scores are the package's own.
         """
-        self._speaks_alike(methods)
+        self._can_judge(methods)
         if not all(m.judge.__module__.startswith("w2s_lab.") for m in methods):
             return self._compute(methods)
 
