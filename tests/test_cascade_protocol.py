@@ -20,6 +20,8 @@ from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
 from w2s_lab.experiment import run
 
+pytestmark = pytest.mark.slow  # whole runs of tiny models
+
 SIZES = {"transfer": 180, "validation": 60, "test": 50}
 CLASSES = ("nobody", "desk", "counsel")
 NEW = ("w1 w2 w30 w4 w5 w6", "w7", "w33 w8 w9", "w10 w36 w11 w12 w13 w14 w15 w16 w17 w18", "w1 w2")

@@ -18,6 +18,8 @@ from w2s_lab.filter_experiment import run_filter
 from w2s_lab.filter_protocol import OFFERED, FilterBench, offered
 from w2s_lab.selection import DISTIL, SCORES, Score
 
+pytestmark = pytest.mark.slow  # whole runs of tiny models
+
 SIZES = {"supervise": 24, "transfer": 60, "validation": 4, "test": 16}
 SEEDS = 2
 
