@@ -13,6 +13,8 @@ from w2s_lab.data import corpus, load_task, splits
 from w2s_lab.data.corpus import CLEAN, COPY, CORRUPT, DIRT, LAB, is_prose, shifted
 from w2s_lab.errors import W2SError
 
+pytestmark = pytest.mark.slow  # models of their own, or the whole pool
+
 SENTENCES = (
     "We train a small model on the first half of the corpus and compare it with a larger one that "
     "was trained on all of it. Both of them learn more from the second half, which is as long but "

@@ -17,6 +17,8 @@ from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
 from w2s_lab.text_cascade import MEAN, QUANTILES, SUM, TextCascade
 
+pytestmark = pytest.mark.slow  # models of their own, or the whole pool
+
 TOKENS = ([-1.0, -3.0], [-0.5], [-6.0, -1.0, -2.0])
 SMALL, LARGE = [0.2, 0.4, 0.3], [0.6, 0.4, 0.9]
 

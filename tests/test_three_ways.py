@@ -14,6 +14,8 @@ from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
 from w2s_lab.three_ways import BUDGET, NEEDS, WAYS, Ways, _spoilt, _upper, three_ways
 
+pytestmark = pytest.mark.slow  # models of their own, or the whole pool
+
 # Right answers of one seed to four items: the gap from 1/4 to 1 is 3/4
 RIGHT = {
     "weak": [1, 0, 0, 0],
