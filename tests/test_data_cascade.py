@@ -9,6 +9,8 @@ import pytest
 from w2s_lab.data import cascade, indemnity, load_task, splits
 from w2s_lab.data.cascade import CLASSES, KINDS
 
+pytestmark = pytest.mark.slow  # the whole pool
+
 
 @pytest.fixture(scope="module")
 def lab():

@@ -12,6 +12,8 @@ from w2s_lab.data import code, load_task, pairs, splits
 from w2s_lab.data.pairs import CLEAN, DIRT, EMPTY, LAB, spoil
 from w2s_lab.errors import W2SError
 
+pytestmark = pytest.mark.slow  # the whole pool
+
 ANSWER, STRANGER = "Return the sum of two numbers as a float.", "Open a file for reading."
 
 
