@@ -17,6 +17,7 @@ from w2s_lab.cascade_protocol import MODELS, Model, Said, ask
 from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
 from w2s_lab.models import pick_device
+from w2s_lab.shown import Shown
 
 SMALL, LARGE = "small alone", "large alone"
 DEFAULT = tuple(RULES)
@@ -27,8 +28,8 @@ RESAMPLES = 500
 FOLDS = 5  # of validation, for rules that are fitted to it
 
 
-@dataclass(frozen=True)
-class CascadeResult:
+@dataclass(frozen=True, repr=False)
+class CascadeResult(Shown):
     """All that two models said, each rule's confidence, and what follows from them.
 
     Attributes:
@@ -195,12 +196,6 @@ class CascadeResult:
 
         return cascade_report.as_dict(self)
 
-    def to_json(self, path) -> None:
-        """Writes the result as JSON, whole or not at all."""
-        from w2s_lab import report
-
-        report.write_json(self, path)
-
     def table(self):
         """Every rule with its average PGR, as a table that prints and displays itself."""
         from w2s_lab import cascade_report
@@ -212,12 +207,6 @@ class CascadeResult:
         from w2s_lab import cascade_plots
 
         return cascade_plots.curves(self, path)
-
-    def __repr__(self) -> str:
-        return str(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 @dataclass(frozen=True)

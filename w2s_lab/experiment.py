@@ -17,11 +17,12 @@ from w2s_lab.data import Task, default_size, load_task
 from w2s_lab.errors import W2SError
 from w2s_lab.methods import METHODS, Method, balanced, one_hot
 from w2s_lab.selection import Score
+from w2s_lab.shown import Shown
 from w2s_lab.text_methods import TEXT_METHODS, TextMethod
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Shown):
     """All that was predicted in a run, and what follows from it.
 
     Attributes:
@@ -111,12 +112,6 @@ class Result:
 
         return report.as_dict(self)
 
-    def to_json(self, path) -> None:
-        """Writes the result as JSON, whole or not at all."""
-        from w2s_lab import report
-
-        report.write_json(self, path)
-
     def table(self):
         """Every score and PGR with its interval, as a table that prints and displays itself."""
         from w2s_lab import report
@@ -128,12 +123,6 @@ class Result:
         from w2s_lab import plots
 
         return plots.gap(self, path)
-
-    def __repr__(self) -> str:
-        return str(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def run(

@@ -27,13 +27,14 @@ from w2s_lab.filter_protocol import (
     offered,
 )
 from w2s_lab.selection import SCORES, Score
+from w2s_lab.shown import Shown
 
 SEEDS = 3  # a run of five would take seven minutes on two cores
 BASELINES = (UNTOUCHED, EVERYTHING)
 
 
-@dataclass(frozen=True)
-class FilterResult:
+@dataclass(frozen=True, repr=False)
+class FilterResult(Shown):
     """All that was chosen and scored in a run, and what follows from it.
 
     Attributes:
@@ -139,12 +140,6 @@ class FilterResult:
 
         return filter_report.as_dict(self)
 
-    def to_json(self, path) -> None:
-        """Writes the result as JSON, whole or not at all."""
-        from w2s_lab import report
-
-        report.write_json(self, path)
-
     def table(self):
         """Every choice with its gap recovered, as a table that prints and displays itself."""
         from w2s_lab import filter_report
@@ -156,12 +151,6 @@ class FilterResult:
         from w2s_lab import filter_plots
 
         return filter_plots.gap(self, path)
-
-    def __repr__(self) -> str:
-        return str(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def possible(task: Task) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from w2s_lab import metrics
 from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
+from w2s_lab.shown import Shown
 from w2s_lab.text_methods import TEXT_METHODS, TextMethod
 
 METRICS = ("log_likelihood", "rouge_l", "chrf", "similarity")
@@ -22,8 +23,8 @@ DEFAULT = ("naive", "early stopping", "likely", "agreed", "mixed", "shrink")
 SEEDS = 3  # a run of five would take ten minutes on two cores
 
 
-@dataclass(frozen=True)
-class TextResult:
+@dataclass(frozen=True, repr=False)
+class TextResult(Shown):
     """All that was written and scored in a run, and what follows from it.
 
     Attributes:
@@ -172,12 +173,6 @@ class TextResult:
 
         return text_report.as_dict(self)
 
-    def to_json(self, path) -> None:
-        """Writes the result as JSON, whole or not at all."""
-        from w2s_lab import report
-
-        report.write_json(self, path)
-
     def table(self):
         """Every score and PGR with its interval, as a table that prints and displays itself."""
         from w2s_lab import text_report
@@ -189,12 +184,6 @@ class TextResult:
         from w2s_lab import text_plots
 
         return text_plots.gap(self, path)
-
-    def __repr__(self) -> str:
-        return str(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def run_text(
