@@ -364,7 +364,7 @@ def test_a_notebook_that_cannot_be_written_leaves_no_part_of_itself(tmp_path, mo
 def test_a_malformed_source_stops_the_build_before_any_cell_runs(tmp_path):
     write(tmp_path, TITLE + "# %%\nopen('ran', 'w')\n")
     write(tmp_path, "", "02_empty.py")
-    with pytest.raises(W2SError, match=r"02_empty\.py:\d+: the lesson has no cells"):
+    with pytest.raises(W2SError, match=r"02_empty\.py:\d+: there are no cells"):
         build.build(tmp_path)
     assert not (tmp_path / "ran").exists()
 

@@ -6,36 +6,24 @@ Sources are in jupytext's percent format (jupytext.readthedocs.io); nbclient exe
 
 import argparse
 import copy
-import hashlib
 import json
 import os
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from w2s_lab.data import SIZES
 from w2s_lab.errors import W2SError
 from w2s_lab.progress import bar
+from w2s_lab.teach.source import METADATA, hashed_ids, read_cells, stopper
 
 PROJECT = Path(__file__).parents[2]
 FOLDER = "notebooks"
 TAGS = ("claim", "predict", "slow", "hide-input", "raises-exception")
-METADATA = {
-    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-    "language_info": {"name": "python"},
-}
 CELL_SECONDS = 900  # a cell may train on a slow laptop; nbval gets the same in the Makefile
 LARGEST_OUTPUT = 200_000  # characters in the file, so that a page loads on a slow line
 
-NAME = re.compile(r"\d\d_[A-Za-z0-9_-]{1,40}")  # with hash and counter an id stays under 64
-# jupytext fills in an extension that the header lacks, and may then misread the rest
-HEADER = re.compile(r"# ---\n(?=(?:#.*\n)*?#\s+extension: \.py\n)(?:#.*\n)*?# ---\n")
-LIKE_A_MARKER = re.compile(r"\s*#\s*%%")
-MARKER = re.compile(r'# %%( \[markdown\])?(?: tags=\[("[\w-]+"(?:, "[\w-]+")*)\])?')
-OVERRULES_TAGS = re.compile(r"^\s*#\s*(NBVAL_|PYTEST_VALIDATE_)", re.MULTILINE)
 # what the next run would print differently: addresses of objects, the kernel's process id
 VOLATILE = re.compile(r"\bat 0x[0-9a-fA-F]{6,}|ipykernel_\d+")
 DECIMAL = re.compile(r"\d[.,]\d")
@@ -62,74 +50,27 @@ def sources(folder: str | Path = FOLDER, only: Iterable[str] | None = None) -> l
 
 
 def read_source(path: str | Path):
-    """The notebook that a source describes, not executed: the same ids and bytes each time.
+    """The notebook that a lesson's source describes, not executed: the same bytes each time.
 
-    A cell's id is the lesson's name and a hash of the cell's text (a counter sets repeats apart),
-    so a cell put in or taken out renames no other. Of the metadata only tags are kept; `claim`
-    adds the tag by which nbval compares the output strictly.
+    Of the metadata only tags are kept; `claim` adds the tag by which nbval compares the output
+    strictly.
 
     Raises:
         W2SError: a source that does not keep to the format, with the line where it was seen.
     """
-    import jupytext
     from nbformat import v4
 
     path = Path(path)
-
-    def stop(line: int, what: str, mend: str) -> NoReturn:
-        raise W2SError(what, where=f"{path}:{line}", mend=mend)
-
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        stop(line, "is not UTF-8", "save it as UTF-8")
-    if not NAME.fullmatch(path.stem):
-        stop(1, "the file is not named NN_name.py", "use two digits, _ and at most 40 letters")
-    header = HEADER.match(text)
-    if not header or "format_name: percent" not in header[0]:
-        stop(1, "no jupytext header with `extension: .py` and `format_name: percent`", "add it")
-
-    lines = text.split("\n")
-    markers: dict[int, list[str]] = {}  # line number → tags
-    for number, content in enumerate(lines, start=1):
-        if LIKE_A_MARKER.match(content):
-            marker = MARKER.fullmatch(content)
-            if not marker:
-                form = 'write `# %%` or `# %% [markdown]`, then at most ` tags=["a", "b"]`'
-                stop(number, f"not a cell marker: {content.strip()!r}", form)
-            tags = re.findall(r"[\w-]+", marker[2] or "")
-            for tag in set(tags) - set(TAGS):
-                stop(number, f"unknown tag {tag!r}", f"choose from: {', '.join(TAGS)}")
-            if marker[1] and "claim" in tags:
-                stop(number, "a text cell cannot be a claim", "tag the code cell that prints it")
-            markers[number] = tags + ["nbval-check-output"] * ("claim" in tags)
-    first = min(markers, default=len(lines))
-    if not markers:
-        stop(first, "the lesson has no cells", "begin with `# %% [markdown]` and `# # Title`")
-    if "".join(lines[header[0].count("\n") : first - 1]).strip():
-        stop(first, "there is text before the first cell", "put it under a cell marker")
-
-    read = jupytext.reads(text, fmt="py:percent").cells
-    if len(read) != len(markers):  # jupytext sees no marker inside quotes
-        over = (n for n, cell in enumerate(read) if re.search(r"^(# )?%%", cell.source, re.M))
-        stop(list(markers)[next(over, 0)], "the cell runs over the next marker", "close its quotes")
-    if read[0].cell_type != "markdown" or not re.match(r"# \S", read[0].source):
-        stop(first, "the lesson has no title", "begin with `# %% [markdown]` and `# # Title`")
-
-    seen: Counter[str] = Counter()
+    read = read_cells(path, tags=TAGS)
     cells = []
-    for cell, (number, tags) in zip(read, markers.items(), strict=True):
-        if not cell.source.strip():
-            stop(number, "the cell is empty", "fill it or delete its marker")
-        if cell.cell_type == "code" and OVERRULES_TAGS.search(cell.source):
-            stop(number, "a comment for nbval overrules the cell's tags", "use a tag instead")
-        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
-        seen[digest] += 1
-        repeat = f"-{seen[digest]}" if seen[digest] > 1 else ""
-        new_cell = v4.new_code_cell if cell.cell_type == "code" else v4.new_markdown_cell
-        metadata = {"tags": tags} if tags else {}
-        cells.append(new_cell(cell.source, id=f"{path.stem}-{digest}{repeat}", metadata=metadata))
+    for cell, name in zip(read, hashed_ids(path.stem, read), strict=True):
+        claims = "claim" in cell.tags
+        if claims and cell.kind == "markdown":
+            mend = "tag the code cell that prints it"
+            stopper(path)(cell.line, "a text cell cannot be a claim", mend)
+        new_cell = v4.new_code_cell if cell.kind == "code" else v4.new_markdown_cell
+        tags = [*cell.tags, *["nbval-check-output"] * claims]
+        cells.append(new_cell(cell.text, id=name, metadata={"tags": tags} if tags else {}))
     return v4.new_notebook(cells=cells, metadata=copy.deepcopy(METADATA))
 
 

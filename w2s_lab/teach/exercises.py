@@ -1,0 +1,399 @@
+"""Exercises: one source gives the notebook with the solutions and the one that a student receives.
+
+It neither runs nor grades anything. Cells carry nbgrader's metadata, schema version 3, and its
+marks for solutions and hidden tests (nbgrader docs, "Creating and grading assignments").
+docs/write-an-exercise.md explains the format to authors.
+"""
+
+import copy
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from w2s_lab.teach.source import METADATA, Cell, hashed_ids, read_cells, stopper
+
+FOLDER, RELEASED = "solutions", "exercises"
+KINDS = ("recall", "implement", "diagnose", "decide", "explain")
+ROLES = ("given", "task", "answer", "check", "hidden", "hints", "essay")
+PARTS = ("answer", "check", "hidden", "hints")  # what each task has one of; some have an essay
+DETAILS = ("kind", "minutes", "difficulty", "objective")
+HARDEST = 5
+SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+HIDE, UNHIDE = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
+LIKE_A_MARK = re.compile(r"(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)", re.IGNORECASE)
+# what nbgrader puts in the place of a solution
+CODE_STUB, TEXT_STUB = "# YOUR CODE HERE\nraise NotImplementedError()", "YOUR ANSWER HERE"
+HIDDEN_TITLE = "# Hidden cases run here when the notebook is graded"
+SEED = re.compile(r"^SEED = 0$", re.MULTILINE)
+
+CRITERION = re.compile(r"- \*\*(\d+(?:\.\d+)?)\*\* (.+)")
+RUBRIC = re.compile(r"\n### Rubric\n")
+EXEMPLAR = re.compile(r"\n### Exemplar, (\d+(?:\.\d+)?) of (\d+(?:\.\d+)?)\n")
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """An essay that was graded: its text, the points it gets, and why."""
+
+    points: float
+    text: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Essay:
+    """How an essay is marked: criteria as (points, what it says), and graded exemplars."""
+
+    points: float
+    criteria: tuple[tuple[float, str], ...]
+    exemplars: tuple[Exemplar, ...]
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One task of an assignment; `cells` maps a role in `PARTS` to the source's cell.
+
+    Attributes:
+        kind: one of `KINDS`, from recall to design.
+        minutes: expected time.
+        difficulty: 1 to 5.
+        objectives: numbers in the list that opens the lesson.
+        visible, hidden: points on cases that the learner can see, and on the others.
+    """
+
+    name: str
+    title: str
+    kind: str
+    minutes: int
+    difficulty: int
+    objectives: tuple[int, ...]
+    visible: float
+    hidden: float
+    essay: Essay | None
+    cells: dict[str, Cell] = field(repr=False)
+
+    @property
+    def points(self) -> float:
+        """All points of the task, those of its essay included."""
+        return self.visible + self.hidden + (self.essay.points if self.essay else 0)
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """Points by grade id: the task's columns in a gradebook."""
+        essay = {f"{self.name}-essay": self.essay.points} if self.essay else {}
+        return {f"{self.name}-check": self.visible, f"{self.name}-hidden": self.hidden} | essay
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A source of exercises, read and found sound."""
+
+    path: Path
+    cells: tuple[Cell, ...] = field(repr=False)
+    exercises: tuple[Exercise, ...]
+
+    @property
+    def name(self) -> str:
+        """NN_name, the lesson's own name."""
+        return self.path.stem
+
+    @property
+    def title(self) -> str:
+        """The first line, without its hash."""
+        return self.cells[0].text.split("\n")[0].removeprefix("# ")
+
+
+def read_assignment(path: str | Path) -> Assignment:
+    """The exercises in a source, each with all its parts in order.
+
+    Raises:
+        W2SError: a source that does not keep to the format, with the line where it was seen.
+    """
+    path = Path(path)
+    stop = stopper(path)
+    cells = read_cells(path, tags=(), options=(*ROLES, *DETAILS, "points"))
+    seeds = [cell for cell in cells if "given" in cell.options and SEED.search(cell.text)]
+    if len(seeds) != 1:
+        where = seeds[1].line if seeds else cells[0].line
+        what = f"{len(seeds)} given cells with the line `SEED = 0`"
+        stop(where, what, 'write it in one cell, marked `given="seed"`')
+
+    parts: dict[str, dict[str, Cell]] = {}  # task → role → cell, in the source's order
+    lines: dict[str, int] = {}  # grade id → line
+    current = ""
+    for cell in cells:
+        role = _role(cell, stop)
+        _check_marks(cell, role, stop)
+        if not role:
+            continue
+        name = str(cell.options[role])
+        if not SLUG.fullmatch(name):
+            stop(cell.line, f"{name!r} is no name", "use small letters, digits and single hyphens")
+        id = _grade_id(cell)
+        if id in lines:
+            stop(cell.line, f"{id} is there already, in line {lines[id]}", "rename one")
+        lines[id] = cell.line
+        if role == "given":
+            continue
+        if role == "task":
+            current, parts[name] = name, {}
+        elif name != current:
+            known = f"the last task is {current!r}" if current else "there is no task yet"
+            stop(cell.line, f'{role}="{name}" stands outside its task ({known})', "move it there")
+        if role in ("check", "hidden") and "answer" not in parts[name]:
+            stop(cell.line, f"the test {id} comes before its solution", "put the answer first")
+        parts[name][role] = cell
+    if not parts:
+        stop(cells[0].line, "there is no task", 'mark its text `# %% [markdown] task="name"`')
+    return Assignment(path, tuple(cells), tuple(_exercise(n, p, stop) for n, p in parts.items()))
+
+
+def _role(cell: Cell, stop: Callable) -> str:
+    """The role that a marker names, "" for a plain cell; checks what must stand beside it."""
+    named = [role for role in ROLES if role in cell.options]
+    if len(named) > 1:
+        stop(cell.line, f"the cell is {' and '.join(named)}", "make two cells")
+    role = named[0] if named else ""
+    kind = "markdown" if role in ("task", "hints", "essay") else "code"
+    if role and cell.kind != kind:
+        stop(cell.line, f"a {role} cell is a {kind} cell", "mend its marker")
+    wanted = {"task": DETAILS, "check": ("points",), "hidden": ("points",), "essay": ("points",)}
+    for option in wanted.get(role, ()):
+        if option not in cell.options:
+            stop(cell.line, f"the {role or 'plain'} cell has no {option}", f"add `{option}=...`")
+    for option in cell.options.keys() - {role, *wanted.get(role, ())}:
+        stop(cell.line, f"a {role or 'plain'} cell has no use for {option}", "remove it")
+    points = cell.options.get("points", 1)
+    if isinstance(points, str) or (not points and role != "check"):
+        stop(cell.line, f"points are {points!r}", "give a number above 0")
+    return role
+
+
+def _check_marks(cell: Cell, role: str, stop: Callable) -> None:
+    """Stops unless solution marks come in pairs, and in answer cells only."""
+    opened = 0
+    for number, text in enumerate(cell.text.split("\n"), start=cell.line + 1):
+        mark = LIKE_A_MARK.search(text)
+        if not mark:
+            continue
+        if role != "answer" or mark[2].upper() != "SOLUTION":
+            stop(number, f"{mark[0]!r} does not belong in this cell", "remove it")
+        if text.strip() not in (BEGIN, END):
+            stop(number, f"not a solution mark: {text.strip()!r}", f"write `{BEGIN}` or `{END}`")
+        if (text.strip() == BEGIN) == bool(opened):
+            what = "a solution mark inside a solution" if opened else "a solution ends unopened"
+            stop(number, what, "write them in pairs")
+        opened = 0 if opened else number
+    if opened:
+        stop(opened, "the solution mark is never closed", f"add `{END}`")
+    if role == "answer" and BEGIN not in cell.text:
+        stop(cell.line, "the answer has no solution marks", f"add `{BEGIN}` and `{END}`")
+
+
+def _exercise(name: str, parts: dict[str, Cell], stop: Callable) -> Exercise:
+    spec = parts["task"]
+    for role in PARTS:
+        if role not in parts:
+            stop(spec.line, f"the task {name!r} has no {role} cell", f'add `# %% {role}="{name}"`')
+    details = [spec.options[option] for option in DETAILS]
+    kind, minutes, difficulty, objective = details
+    if kind not in KINDS:
+        stop(spec.line, f"unknown kind {kind!r}", f"choose from: {', '.join(KINDS)}")
+    if (kind == "explain") != ("essay" in parts):
+        stop(spec.line, f"a task to {kind}, and its essay", "explain with an essay, else without")
+    if not isinstance(minutes, float) or not isinstance(difficulty, float):
+        stop(spec.line, "minutes or difficulty is no number", "write it without quotes")
+    if not 1 <= difficulty <= HARDEST:
+        stop(spec.line, f"difficulty {difficulty:g}", f"choose from 1 to {HARDEST}")
+    numbers = re.findall(r"\d+", str(objective if isinstance(objective, str) else int(objective)))
+    title = re.match(r"## (\S.*)\n\n", spec.text)
+    if not title:
+        stop(spec.line, "the task has no title", "begin its text with `## Title` and a blank line")
+    if not numbers:
+        stop(
+            spec.line, f"no objective in {objective!r}", 'write `objective=1` or `objective="1, 2"`'
+        )
+    hints = parts["hints"]
+    if len(_steps(hints.text)) != 3:
+        what = f"{len(_steps(hints.text))} hints"
+        stop(hints.line, what, "write three paragraphs that begin `1. `, `2. `, `3. `")
+    return Exercise(
+        name=name,
+        title=title[1],
+        kind=str(kind),
+        minutes=int(minutes),
+        difficulty=int(difficulty),
+        objectives=tuple(map(int, numbers)),
+        visible=float(parts["check"].options["points"]),
+        hidden=float(parts["hidden"].options["points"]),
+        essay=_essay(parts["essay"], stop) if "essay" in parts else None,
+        cells=parts,
+    )
+
+
+def _essay(cell: Cell, stop: Callable) -> Essay:
+    """The rubric and exemplars below a model answer; the model answer is the first exemplar."""
+    points = float(cell.options["points"])
+    model, *rest = RUBRIC.split(f"\n{cell.text}\n")
+    if not rest:
+        stop(cell.line, "the essay has no rubric", "add `### Rubric` below the model answer")
+    rubric, *graded = EXEMPLAR.split(rest[0])
+    criteria = tuple((float(worth), said) for worth, said in CRITERION.findall(rubric))
+    if sum(worth for worth, _ in criteria) != points:
+        what = f"the criteria add up to {sum(worth for worth, _ in criteria):g}, not {points:g}"
+        stop(cell.line, what, "write them as `- **2** says that ...`")
+    exemplars = [Exemplar(points, model.strip(), "It meets each criterion.")]
+    for got, most, text in zip(graded[::3], graded[1::3], graded[2::3], strict=True):
+        said, _, why = text.partition("\nWhy: ")
+        if float(most) != points or not float(got) < points or not why.strip():
+            stop(cell.line, f"the exemplar of {got} of {most}", "give fewer points, and `Why: ...`")
+        exemplars.append(Exemplar(float(got), said.strip(), why.strip()))
+    if len({one.points for one in exemplars}) < 3:
+        what = "fewer than two weaker exemplars"
+        stop(cell.line, what, "add two, as `### Exemplar, 1 of 4`, with different points")
+    return Essay(points, criteria, tuple(exemplars))
+
+
+def _steps(hints: str) -> list[str]:
+    """The texts of the paragraphs `1. ...`, `2. ...`; [] where they are not numbered so."""
+    steps = re.split(r"(?:^|\n\n)(?=\d\. )", hints.strip())[1:]
+    told = [step[3:] for step in steps]
+    return told if [step[:3] for step in steps] == [f"{n}. " for n in range(1, 4)] else []
+
+
+def solution_notebook(assignment: Assignment, *, seed: int = 0):
+    """The notebook with answers and hidden cases, not executed: a source that nbgrader can read."""
+    return _notebook(assignment, seed, lambda cell, role: _filled(cell, role, assignment))
+
+
+def release_notebook(assignment: Assignment, *, seed: int = 0):
+    """The notebook that a student receives: stubs for answers, titles for hidden cases.
+
+    Args:
+        seed: the student's own; 0 is everybody's.
+    """
+    notebook = _notebook(assignment, seed, lambda cell, role: _cleared(cell, role, assignment))
+    for cell in notebook.cells:
+        if "nbgrader" in cell.metadata:
+            cell.metadata.nbgrader.checksum = checksum(cell)
+    return notebook
+
+
+def _notebook(assignment: Assignment, seed: int, text: Callable[[Cell, str], str]):
+    from nbformat import v4
+
+    cells = []
+    ids = hashed_ids(assignment.name, assignment.cells)
+    for cell, own in zip(assignment.cells, ids, strict=True):
+        role = next((role for role in ROLES if role in cell.options), "")
+        graded = _metadata(cell, role)
+        metadata: dict = {"nbgrader": graded} if graded else {}
+        if role in ("check", "hidden"):  # a learner calls it, and need not read it
+            metadata["jupyter"] = {"source_hidden": True}
+        new_cell = v4.new_code_cell if cell.kind == "code" else v4.new_markdown_cell
+        source = text(cell, role)
+        if role == "given":
+            source = SEED.sub(f"SEED = {seed}", source)
+        id = f"{assignment.name}-{graded['grade_id']}" if graded else own
+        cells.append(new_cell(source, id=id, metadata=metadata))
+    return v4.new_notebook(cells=cells, metadata=copy.deepcopy(METADATA))
+
+
+def _metadata(cell: Cell, role: str) -> dict | None:
+    """nbgrader's entry for a cell, schema version 3; None for a cell that it leaves alone."""
+    if role in ("", "task", "hints"):
+        return None
+    tests = role in ("check", "hidden")
+    points = {"points": cell.options["points"]} if "points" in cell.options else {}
+    return points | {
+        "grade": tests or role == "essay",
+        "grade_id": _grade_id(cell),
+        "locked": tests or role == "given",
+        "schema_version": 3,
+        "solution": role in ("answer", "essay"),
+        "task": False,
+    }
+
+
+def _grade_id(cell: Cell) -> str:
+    role = next(role for role in ROLES if role in cell.options)
+    name = str(cell.options[role])
+    return name if role == "answer" else f"{name}-{role}"
+
+
+def _filled(cell: Cell, role: str, assignment: Assignment) -> str:
+    if role == "task":
+        return _headed(cell, assignment)
+    if role == "hints":
+        return ladder(_steps(cell.text))
+    if role == "hidden":
+        return "\n".join([HIDDEN_TITLE, HIDE, cell.text, UNHIDE])
+    return cell.text
+
+
+def _cleared(cell: Cell, role: str, assignment: Assignment) -> str:
+    if role == "essay":
+        return TEXT_STUB
+    if role == "hidden":
+        return HIDDEN_TITLE
+    if role == "answer":
+        return "\n".join(_stubbed(cell.text.split("\n")))
+    return _filled(cell, role, assignment)
+
+
+def _stubbed(lines: list[str]) -> Iterator[str]:
+    """The lines outside solution marks, each solution replaced by a stub that is indented alike."""
+    inside = False
+    for line in lines:
+        if line.strip() == BEGIN:
+            indent = line[: len(line) - len(line.lstrip())]
+            yield from (indent + stub for stub in CODE_STUB.split("\n"))
+        inside = line.strip() == BEGIN or (inside and line.strip() != END)
+        if not inside and line.strip() != END:
+            yield line
+
+
+def _headed(cell: Cell, assignment: Assignment) -> str:
+    """A task's text with its number, and below the title what it asks and what it is worth."""
+    place = [task.name for task in assignment.exercises].index(str(cell.options["task"]))
+    task = assignment.exercises[place]
+    shares = [f"{task.visible:g} on visible cases", f"{task.hidden:g} on hidden ones"]
+    if task.essay:
+        shares.append(f"{task.essay.points:g} on the essay")
+    many = len(task.objectives) > 1
+    facts = [
+        task.kind.capitalize(),
+        f"about {task.minutes} minutes",
+        f"difficulty {task.difficulty} of {HARDEST}",
+        f"{task.points:g} points ({', '.join(shares)})",
+        f"objective{'s' * many} {' and '.join(map(str, task.objectives))}",
+    ]
+    rest = cell.text.partition("\n")[2]
+    return f"## Task {place + 1} · {task.title}\n\n*{' · '.join(facts)}*\n{rest}"
+
+
+def ladder(steps: list[str]) -> str:
+    """Hints that unfold one after another, each inside the one before."""
+    text = ""
+    for number, step in reversed(list(enumerate(steps, start=1))):
+        summary = f"<summary>Hint {number} of {len(steps)}</summary>"
+        text = f"<details>{summary}\n\n{step.strip()}\n\n{text}</details>\n"
+    return text.rstrip("\n")
+
+
+def checksum(cell) -> str:
+    """nbgrader's fingerprint of a cell, by which it sees that an essay was never written.
+
+    Source: nbgrader 0.9, `nbgrader.utils.compute_checksum`.
+    """
+    about = cell.metadata["nbgrader"]
+    locked = not about["solution"] and (about["grade"] or about["locked"])
+    parts = [cell.source, cell.cell_type, about["grade"], about["solution"], locked]
+    parts.append(about["grade_id"])
+    if about["grade"]:
+        parts.append(float(about["points"]))
+    return hashlib.md5("".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()
