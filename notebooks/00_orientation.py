@@ -63,20 +63,20 @@ print(*[f"{finding.name}: {finding.mend}" for finding in missing] or ["Ready."],
 # %% [markdown]
 # Take a floor of 70 %, a ceiling of 90 % and a student at 80 %. Work it out in your head first.
 
-# %%
+# %% tags=["objective-1"]
 performance_gap_recovered(weak=0.70, student=0.80, ceiling=0.90)
 
 # %% [markdown]
 # Half of the gap. Now say what other values would mean. Pick an option below; where no buttons are
 # shown, the text says what to type.
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("00-pgr-zero")
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("00-pgr-one")
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("00-pgr-negative")
 
 # %% [markdown]
@@ -85,10 +85,10 @@ ask("00-pgr-negative")
 # PGR has the gap in its denominator. If the ceiling is no better than the weak model, there is no
 # gap, and no share of it. `nan` is then the only honest answer.
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-2"]
 ask("00-pgr-undefined")
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-2"]
 undefined = performance_gap_recovered(weak=0.90, student=0.95, ceiling=0.90)
 print("PGR without a gap is a number:", undefined == undefined)
 
@@ -97,14 +97,14 @@ print("PGR without a gap is a number:", undefined == undefined)
 # weak model gets 140 right, the student 143, the ceiling 144. The point value looks splendid. The
 # interval, found by drawing test items again and again, tells the truth.
 
-# %%
+# %% tags=["objective-2"]
 import numpy as np
 
 items = np.arange(200) / 200
 almost_nothing = bootstrap_pgr(weak=items < 0.70, student=items < 0.715, ceiling=items < 0.72)
 almost_nothing
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-2"]
 print("This interval excludes 0:", almost_nothing.excludes(0))
 
 # %% [markdown]
@@ -123,7 +123,7 @@ print("This interval excludes 0:", almost_nothing.excludes(0))
 small = w2s.run("indemnity", size="smoke", methods=("naive", "confidence"), seeds=3)
 small.table()
 
-# %%
+# %% tags=["objective-2"]
 plots.show(small.plot())
 
 # %% [markdown]
@@ -132,7 +132,7 @@ plots.show(small.plot())
 # (no neural model), the strong model without any training (zero-shot), the strong model on the few
 # gold labels (no weak model). Then the floor, the students, the ceiling.
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-2"]
 ask("00-baseline")
 
 # %% [markdown]
@@ -142,7 +142,7 @@ ask("00-baseline")
 # nothing to do with what they say. The other errs **systematically**: it is wrong on clauses that
 # are like one another, as someone is who has misunderstood a word. A student is trained on each.
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-3"]
 predict("00-noise-kind")
 
 # %% [markdown]
@@ -153,7 +153,7 @@ predict("00-noise-kind")
 task = w2s.load_task("indemnity")
 noisy = noise_dial(task, rates=(0.2, 0.3, 0.4), seeds=10)
 
-# %%
+# %% tags=["objective-3"]
 figure = plots.dial(
     [100 * rate for rate in noisy.rates],
     {f"{kind} errors": estimates for kind, estimates in noisy.pgr.items()},
@@ -166,7 +166,7 @@ plots.show(figure)
 # %% [markdown]
 # Move the slider to read the values one rate at a time.
 
-# %%
+# %% tags=["objective-3"]
 rows = {}
 for i, rate in enumerate(noisy.rates):
     told = [f"{kind} errors: PGR {estimates[i]}" for kind, estimates in noisy.pgr.items()]
@@ -180,7 +180,7 @@ dial(rows.get, rows, "wrong labels", start="30%")
 # %%
 dict(zip(rows, noisy.advantage, strict=True))
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-3"]
 print("At 30 % random errors the student beats its teacher:", noisy.pgr["random"][1].low > 0)
 print("At 30 % errors, random ones teach better:", noisy.advantage[1].low > 0)
 
@@ -195,7 +195,7 @@ print("At 30 % errors, random ones teach better:", noisy.advantage[1].low > 0)
 # Real weak models lie between the two. How much a student recovers from one is therefore a question
 # for measurement, and lesson 01 measures it.
 
-# %%
+# %% tags=["objective-3"]
 apart = noisy.advantage[1].low > 0
 recall("00-noise-kind", measured="random" if apart else "neither")
 

@@ -38,16 +38,16 @@ from w2s_lab.widgets import dial
 #
 # Is that a plan, or a way to spread a small model's mistakes at great expense?
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("01-two-stages")
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("01-weak-role")
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("01-steps")
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("01-seventy")
 
 # %% [markdown]
@@ -93,7 +93,7 @@ predict("01-best-method")
 # is one, a lawyer would read some sixty to find them. And the methods that filter know the share of
 # promises among the `supervise` clauses: a single number, but one that somebody has to estimate.
 
-# %%
+# %% tags=["objective-2"]
 result = w2s.run(task, weak="static", strong="minilm", seeds=5)
 print(reading.labelled(result))
 
@@ -101,7 +101,7 @@ print(reading.labelled(result))
 # It marks far more clauses than there can be indemnities. Its line was fitted to as many positive as
 # negative examples, and for most of the store, which is like none of them, it guesses.
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-1"]
 weak = result.score("weak").value
 print("The weak model is near the scenario's 70 %:", 0.65 <= weak <= 0.80)
 
@@ -114,13 +114,13 @@ print("The weak model is near the scenario's 70 %:", 0.65 <= weak <= 0.80)
 # store is labelled, and could be used, but reading it with the strong model costs time. The ceiling
 # is the same head trained with gold on the same clauses.
 
-# %%
+# %% tags=["objective-2"]
 result.table()
 
-# %%
+# %% tags=["objective-2"]
 plots.show(result.plot())
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-2"]
 best = result.pgr(result.best)
 print("The ceiling reaches 92 %:", result.score("ceiling").value >= 0.92)
 print("The best method's interval lies above 0:", best.low > 0)
@@ -132,7 +132,7 @@ print(
 # %% [markdown]
 # ### What embarrasses this result
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-2"]
 ask("01-bag-of-words")
 
 # %% [markdown]
@@ -141,11 +141,11 @@ ask("01-bag-of-words")
 # single words needs no detour over a weak one. That is no reason to hide it. It tells when the
 # two-stage plan is worth its cost: when no cheap model gets there with the labels you have.
 
-# %%
+# %% tags=["objective-2"]
 for name in result.baselines:
     print(f"{result.best} leads {name} by {result.lead(result.best, over=name)}")
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-2"]
 students = max(result.score(name).value for name in result.methods)
 print(
     "The strong model without training is as good as the best student:",
@@ -158,10 +158,10 @@ print(
 # For each clause that the weak model got wrong, the student either **corrected** it or **imitated**
 # it; where the weak model was right, the student may have made a **new** error.
 
-# %%
+# %% tags=["objective-3"]
 plots.show(plots.errors(result))
 
-# %%
+# %% tags=["objective-3"]
 reading.corrections(result, task)
 
 # %% [markdown]
@@ -170,7 +170,7 @@ reading.corrections(result, task)
 # filtered methods leave out the labels that the teacher is unsure of, which is where most of its
 # errors are.
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-3"]
 naive, best_student = result.agreement("naive"), result.agreement(result.best)
 print(
     "The naive student repeats more than half of its teacher's errors:",
@@ -188,7 +188,7 @@ print(
 # weak labels, and how well it matches gold. A real project has only the first. Where the second
 # falls while the first still rises, the student overfits its supervisor.
 
-# %%
+# %% tags=["objective-3"]
 plots.show(plots.learning_curve(result))
 
 # %% [markdown]
@@ -259,7 +259,7 @@ print(f"{'PGR':<16}", *[f"deal {deal:<18}" for deal in deals])
 for name in result.methods:
     print(f"{name:<16}", *[f"{again[deal].pgr(name)!s:<23}" for deal in deals])
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-2"]
 ahead = [again[deal].pgr("climb").value > again[deal].pgr("naive").value for deal in deals]
 above = [again[deal].pgr("climb").low > 0 for deal in deals]
 print("Climb recovers more than naive on most fresh deals:", sum(ahead) > len(deals) / 2)

@@ -77,7 +77,7 @@ reading.Texts("One paper, and what the expert wrote", tuple(rows))
 #
 # $$\log p_\theta(\hat y \mid x) = \sum_t \log p_\theta(\hat y_t \mid x, \hat y_{<t})$$
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("02-objective")
 
 # %% [markdown]
@@ -89,7 +89,7 @@ ask("02-objective")
 # No expert occurs in this formula. And the sum over $t$ runs over the tokens of $\hat y$ alone. The
 # student has to *read* the paper, and nobody asks it to *write* the paper.
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("02-mask")
 
 # %% [markdown]
@@ -107,7 +107,7 @@ ask("02-mask")
 # Only the two bold numbers count: $\log\frac12 + \log\frac14 = \log\frac18 = -3\log 2 \approx -2.08$
 # nats, or $-\frac32\log 2 \approx -1.04$ per token. Now the function that the package uses:
 
-# %%
+# %% tags=["objective-1"]
 student = torch.tensor(
     [[[1 / 8, 1 / 8, 3 / 4], [1 / 2, 1 / 4, 1 / 4], [1 / 4, 1 / 2, 1 / 4]]]
 ).log()
@@ -128,7 +128,7 @@ sequence_log_likelihood(student, words, counts)
 # %% tags=["predict"]
 ask("02-one-hot")
 
-# %%
+# %% tags=["objective-1"]
 one_hot = torch.nn.functional.one_hot(words, num_classes=3).float()
 sequence_distillation_loss(student, one_hot, counts)  # nats per token
 
@@ -137,7 +137,7 @@ sequence_distillation_loss(student, one_hot, counts)  # nats per token
 # one term $-\log p_{\hat y_t}$. So fine-tuning on weak texts *is* knowledge distillation, with the
 # weak model for a teacher and all of its doubt thrown away.
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-1"]
 by_hand, three_halves = torch.tensor(1 / 8).log(), 1.5 * torch.tensor(2.0).log()
 likelihood = sequence_log_likelihood(student, words, counts)
 print("The log-likelihood is log 1/8:", torch.allclose(likelihood, by_hand))
@@ -156,7 +156,7 @@ print("What is said within the prompt counts:", not torch.equal(again, likelihoo
 # second thoughts the student gets to see. Both distributions are flattened: take each probability to
 # the power $1/T$, then make them sum to one again.
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("02-temperature")
 
 # %% [markdown]
@@ -170,7 +170,7 @@ ask("02-temperature")
 # The cross-entropy is $\frac12\log 4 + \frac16\log 4 + \frac13\log 2 = \frac53\log 2$. The loss is
 # $T^2 = 4$ times that, $\frac{20}{3}\log 2 \approx 4.62$.
 
-# %%
+# %% tags=["objective-1"]
 weak = torch.tensor([[[9.0, 1.0, 4.0]]]) / 14
 learner = (torch.tensor([[[1.0, 1.0, 4.0]]]) / 6).log()
 here = torch.ones(1, 1)
@@ -184,14 +184,14 @@ sequence_distillation_loss(learner, weak, here, temperature=2.0)
 # %% tags=["predict"]
 ask("02-squared")
 
-# %%
+# %% tags=["objective-1"]
 for temperature in (1.0, 2.0, 4.0, 8.0):
     logits = learner.clone().requires_grad_()
     sequence_distillation_loss(logits, weak, here, temperature=temperature).backward()
     size = logits.grad.norm()
     print(f"T = {temperature:g}: gradient {size:.3f}, without T² {size / temperature**2:.3f}")
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-1"]
 softened = sequence_distillation_loss(learner, weak, here, temperature=2.0)
 print("By hand and by the package alike:", torch.allclose(softened, 40 / 9 * three_halves))
 
@@ -256,7 +256,7 @@ text_report.examples(result, names=("weak",), items=(0, 1, 2))
 # expert's tokens $e^{0.1} \approx 1.11$ times as probable, on (geometric) average. The other scores
 # compare what is written with what the expert wrote.
 
-# %%
+# %% tags=["objective-2"]
 result.table()
 
 # %%
@@ -265,7 +265,7 @@ plots.show(result.plot())
 # %% [markdown]
 # ### Two gaps, and why PGR alone flatters
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-2"]
 ask("02-flatters")
 
 # %% [markdown]
@@ -274,14 +274,14 @@ ask("02-flatters")
 # second column, which counts from the strong model left alone: its zero-shot score. That gap has
 # nothing to do with the supervisor. A student below 0 there was better off before its training.
 
-# %%
+# %% tags=["objective-2"]
 untouched = "strong zero-shot"
 print("PGR of the naive student:", result.pgr("naive"))
 print("PGR of the strong model that learned nothing:", result.pgr(untouched))
 print("Share of its own gap that the naive student recovered:", result.recovered("naive"))
 print("Its lead over the untouched model:", result.lead("naive", over=untouched))
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-2"]
 print("The experts' sentences teach something:", result.lead("ceiling", over=untouched).low > 0)
 print("The weak model is below the untouched one:", result.lead(untouched, over="weak").low > 0)
 print("The naive student beats its teacher:", result.lead("naive", over="weak").low > 0)
@@ -294,7 +294,7 @@ print("So does the model that learned nothing:", result.pgr(untouched).value > 0
 # weak model. *Strong on gold labels* learns from exactly these, without any weak text on top. If it
 # does as well as the students, then on this task the detour by way of a weak model bought nothing.
 
-# %%
+# %% tags=["objective-2"]
 lead = result.lead(result.best, over="strong on gold labels")
 verdict = "clearly leads" if lead.low > 0 else "does not clearly lead"
 print(f"The best student, {result.best}, {verdict} the strong model on the few gold pairs: {lead}")
@@ -331,10 +331,10 @@ for name in ("naive", "ceiling"):
 # model's faults in what the student writes about *test* papers, whose weak texts it never saw. What it
 # repeats there it did not memorise: it has learned to err in the same way.
 
-# %%
+# %% tags=["objective-3"]
 text_report.examples(result, names=("weak", "naive", "ceiling"), items=(0, 1, 2))
 
-# %%
+# %% tags=["objective-3"]
 text_report.signs(result)
 
 # %% [markdown]
@@ -343,7 +343,7 @@ text_report.signs(result)
 # that neither the paper nor the expert has. A student may have such a word by accident, because it
 # says it about every paper; that is the column *by chance*.
 
-# %%
+# %% tags=["objective-3"]
 plots.show(text_plots.signs(result))
 
 # %%
@@ -363,7 +363,7 @@ for name in (untouched, "naive"):
 # is worse: errors about this one paper, which look like knowledge. A better teacher with *systematic*
 # errors would give more of them.
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-3"]
 share = {name: result.reproduced(name).share for name in (untouched, "naive", "shrink")}
 taken = share["naive"] > 2 * share[untouched]
 print("The naive student says at least twice as many of its teacher's words as before:", taken)
@@ -378,7 +378,7 @@ print("Going only part of the way takes over fewer:", share["shrink"] < share["n
 # %% tags=["predict"]
 ask("02-overfit")
 
-# %%
+# %% tags=["objective-3"]
 plots.show(text_plots.overfitting(result))
 
 # %% [markdown]
@@ -403,7 +403,7 @@ ask("02-cheating")
 #
 # Each remedy beside plain imitation, on the same test papers:
 
-# %%
+# %% tags=["objective-3"]
 for name in result.methods[1:]:
     lead = result.lead(name, over="naive")
     verdict = "helps" if lead.low > 0 else "harms" if lead.high < 0 else "no clear difference"
@@ -425,7 +425,7 @@ ask("02-likely")
 # says that the end of this road is its best point: halfway, a model may have picked up the manner and
 # kept its own knowledge. Turn the dial.
 
-# %%
+# %% tags=["objective-3"]
 zero = result.scores(untouched, "log_likelihood")
 gains = {
     share: bootstrap_difference(scores, zero, groups=result.groups)
@@ -434,7 +434,7 @@ gains = {
 line = "{:g} of the way: {} nats per token over the untouched model"
 dial(lambda share: line.format(share, gains[share]), gains, "share of the way", start=0.5)
 
-# %%
+# %% tags=["objective-3"]
 plots.show(text_plots.shrinking(result))
 
 # %% [markdown]

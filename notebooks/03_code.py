@@ -37,16 +37,16 @@ from w2s_lab.widgets import blind, dial
 # You are asked for an opinion. Is that sound? Before you read on, say what speaks for it and what
 # against it.
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("03-advantage")
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("03-risk")
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("03-trade-off")
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("03-steps")
 
 # %% tags=["predict"]
@@ -143,18 +143,18 @@ plots.show(result.plot())
 # The zero of PGR is the weak model. Suppose that nobody trains a student at all, and the untouched
 # strong model is handed in instead. What is its PGR?
 
-# %%
+# %% tags=["objective-2"]
 print("PGR of the untouched model:", result.pgr("strong zero-shot"))
 print("PGR of the naive student:  ", result.pgr("naive"))
 print("Its share of the gap from the untouched model:", result.recovered("naive"))
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-2"]
 print("Weak is worse than untouched:", result.lead("weak", "strong zero-shot").high < 0)
 print("A model that was taught nothing has a PGR above 0:", result.pgr("strong zero-shot").low > 0)
 pgr, share = result.pgr("naive").value, result.recovered("naive").value
 print("The naive student's PGR is higher than its share from untouched:", pgr > share)
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-2"]
 ask("03-flatters")
 
 # %% [markdown]
@@ -162,7 +162,7 @@ ask("03-flatters")
 # model crossed it before its first lesson. A worse teacher makes that part larger, and PGR kinder.
 # The last column of the table measures from the untouched model, which is where the team stands.
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-2"]
 ceiling = result.lead("ceiling", "strong zero-shot")
 print("There is a gap from untouched to ceiling:", ceiling.low > 0)
 print("The naive student's PGR interval lies above 0:", result.pgr("naive").low > 0)
@@ -193,7 +193,7 @@ text_report.examples(result, names=("strong zero-shot", "weak", "naive", "ceilin
 # %% [markdown]
 # Form can be counted. These are the first words of what each one wrote.
 
-# %%
+# %% tags=["objective-2"]
 from collections import Counter
 
 wrote = {"gold": result.gold[: result.written], **result.texts}
@@ -221,7 +221,7 @@ for name in ("lead sentence", "weak", "strong zero-shot", "naive", "ceiling"):
     strange = similarity(result.texts[name][0], other).mean()
     print(f"{name:<23}{own:8.2f}{strange:11.2f}{own - strange:12.2f}")
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-2"]
 ask("03-form")
 
 # %% [markdown]
@@ -234,7 +234,7 @@ ask("03-form")
 # speaking; similarity cares more for the subject. Where the first rises and the second does not,
 # suspect form.
 
-# %%
+# %% tags=["objective-2"]
 for metric in ("log_likelihood", "rouge_l", "chrf", "similarity"):
     lead = result.lead("naive", "strong zero-shot", metric)
     verdict = "gains" if lead.low > 0 else "loses" if lead.high < 0 else "no clear difference"
@@ -247,7 +247,7 @@ for metric in ("log_likelihood", "rouge_l", "chrf", "similarity"):
 # same word for the same function? Some of that is chance, since all of them like the same words,
 # and the untouched model never read the weak texts. What lies above both is imitation.
 
-# %%
+# %% tags=["objective-2"]
 text_report.signs(result)
 
 # %%
@@ -307,7 +307,7 @@ print("Some share of the way beats going nowhere:", max(x.value for x in leads.v
 # %% tags=["predict"]
 ask("03-costs")
 
-# %%
+# %% tags=["objective-3"]
 prices = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 sheets = {price: str(text_report.costs(result, human=price)) for price in prices}
 dial(sheets.get, prices, "price of one explanation by a person", start=0.5)
@@ -323,7 +323,7 @@ print(f"A label by our weak model takes {ratio:.0%} of the operations of one by 
 # question: not "what does a label cost", but "what is *gained* for the money". Three offers lie on
 # the table. Each is measured by its gain over leaving the large model alone, which costs nothing.
 
-# %%
+# %% tags=["objective-3"]
 hour = 1.0  # what an hour of this computer costs: put in your own price
 machine = hour * result.transfer / 1000 * result.cost["weak"]["seconds"] / 3600
 offers = {  # explanations by people, and the price of the machine that adds its own
@@ -333,7 +333,7 @@ offers = {  # explanations by people, and the price of the machine that adds its
 }
 gains = {name: result.lead(name, "strong zero-shot") for name in offers}
 
-# %%
+# %% tags=["objective-3"]
 bills = {}
 for price in prices:
     costs = {name: people * price + extra for name, (people, extra) in offers.items()}
@@ -348,14 +348,14 @@ dial(bills.get, prices, "price of one explanation by a person", start=0.5)
 # offer contains: *the same gold pairs* as the first, because the weak model needs them too. At any
 # price by a person, then, the weak model's part in it is what the second adds to the first.
 
-# %%
+# %% tags=["objective-3"]
 extra = result.lead(result.best, over="strong on gold labels")
 adds = (
     "add to" if extra.low > 0 else "take away from" if extra.high < 0 else "change nothing clear in"
 )
 print(f"{result.transfer} cheap explanations {adds} what {result.labels} gold pairs give: {extra}")
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-1", "objective-3"]
 fewer = result.cost["weak"]["flops"] < result.cost["strong"]["flops"]
 print("A weak label takes fewer operations than a strong one:", fewer)
 
@@ -379,7 +379,7 @@ print("A weak label takes fewer operations than a strong one:", fewer)
 # `ab.rate("equal")` notes your choice, and after the last pair `ab.verdict()` tells who wrote what,
 # whether your preference is more than a coin's, and how often each score agrees with you.
 
-# %%
+# %% tags=["objective-3"]
 seen, untouched = result.written, "strong zero-shot"
 scores = {
     m: tuple(result.scores(n, m)[0] for n in (result.best, untouched))

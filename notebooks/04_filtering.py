@@ -79,7 +79,7 @@ reading.examples(task, kinds=("clean", "clean: medical", "table", "references", 
 # text it would punish length, so it is averaged per token, and people like to quote e to the power
 # of that loss: the **perplexity**, the number of next tokens that the model wavers between.
 
-# %%
+# %% tags=["objective-1"]
 losses = np.array([3.0, 1.0, 2.0])  # of three tokens, in nats
 print(f"mean loss {losses.mean():.2f} nats, perplexity {perplexity(losses.sum(), 3):.2f}")
 print("Two equally likely tokens each time:", perplexity(10 * np.log(2), 10).round(2))
@@ -88,7 +88,7 @@ print("Two equally likely tokens each time:", perplexity(10 * np.log(2), 10).rou
 # A score is no rule yet. Whether low, high or middling scores are kept is a decision, and all of
 # these are in use:
 
-# %%
+# %% tags=["objective-1"]
 scores = np.array([5.1, 2.0, 3.3, np.nan, 7.9, 3.4])
 for keep in ("low", "middle", "high"):
     print(f"keep {keep:<6}: documents", select(scores, fraction=1 / 3, keep=keep))
@@ -112,7 +112,7 @@ predict("04-likely")
 # %% tags=["predict"]
 predict("04-best-score")
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-1"]
 ask("04-budget")
 
 # %% [markdown]
@@ -124,14 +124,14 @@ ask("04-budget")
 # learns, the blocks below have read each document once for all students). All of that three times:
 # each seed offers another four fifths of the store.
 
-# %%
+# %% tags=["objective-1"]
 result = w2s.run(task)
 result.table()
 
-# %%
+# %% tags=["objective-1"]
 plots.show(result.plot())
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-1"]
 print("Training on any choice beats no training:", result.lead("likely", "untouched").low > 0)
 print("The classifier's choice beats a random one:", result.lead("classifier", "random").low > 0)
 print(
@@ -155,7 +155,7 @@ ask("04-low-likelihood")
 # %%
 plots.show(filter_plots.by_kind(result, "likely"))
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-1"]
 chance = result.precision("random")
 print("Of what 'likely' keeps, less is clean than by chance:", result.precision("likely") < chance)
 print("The middle keeps more clean text than chance:", result.precision("middle") > chance)
@@ -171,11 +171,11 @@ print("Repeated words have a lower one:", loss["repeated"] < loss["clean"])
 # why bands are tried, and why which band is best changes with the data (Ankner et al. 2024). Turn
 # through the scores:
 
-# %%
+# %% tags=["objective-2"]
 shown = {name: filter_plots.by_kind(result, name) for name in result.methods if name != "unique"}
 dial(shown.get, shown, "score", start="classifier")
 
-# %%
+# %% tags=["objective-2"]
 filter_report.kinds(result)
 
 # %% [markdown]
@@ -184,7 +184,7 @@ filter_report.kinds(result)
 # everyone who does not compare, which is what *unique* does and nothing else. *curated* puts two
 # weak judges in a row.
 
-# %%
+# %% tags=["objective-2"]
 filter_report.examples(result, "likely", dropped=False)
 
 # %% [markdown]
@@ -193,16 +193,16 @@ filter_report.examples(result, "likely", dropped=False)
 # Back to medicine. The team's filter is a general small model. What does it make of texts that are
 # good and *unlike the others*: with rare words, with formulas, from a minority?
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-2"]
 ask("04-medical")
 
-# %%
+# %% tags=["objective-2"]
 plots.show(filter_plots.lost(result))
 
-# %%
+# %% tags=["objective-2"]
 filter_report.examples(result, "likely", dropped=True)
 
-# %%
+# %% tags=["objective-2"]
 filter_report.test_kinds(result)
 
 # %% [markdown]
@@ -220,7 +220,7 @@ filter_report.test_kinds(result)
 # %% tags=["predict"]
 ask("04-kd")
 
-# %%
+# %% tags=["objective-3"]
 plots.show(filter_plots.diagram(result, "distilled"))
 
 # %% tags=["claim"]
@@ -238,7 +238,7 @@ print("The same documents with a share of distillation score higher:", distilled
 # %% tags=["predict"]
 ask("04-capped")
 
-# %%
+# %% tags=["objective-3"]
 chooser, student = result.facts["weak_on_test"], result.scores("middle").mean()
 print(
     f"On test, nats per token: the chooser {chooser:.2f}, the student on its choice {student:.2f}."
@@ -259,16 +259,16 @@ print("The student is better than the model that chose its data:", student > cho
 # strong model learns from the new labels. Both read the store once with the weak model; in both,
 # the strong model takes the same number of steps.
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-3"]
 predict("04-relabel")
 
-# %%
+# %% tags=["objective-3"]
 from w2s_lab.three_ways import three_ways
 
 ways = three_ways(w2s.load_task("indemnity"))
 ways.choices()
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-3"]
 print("Choosing beats relabelling:", ways.lead("filter", "label").low > 0)
 print("The student of the chosen half beats its chooser:", ways.lead("filter", "weak").low > 0)
 print(
@@ -276,7 +276,7 @@ print(
     ways.kept["label"] < ways.kept["as found"],
 )
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-3"]
 ask("04-relabel-flaw")
 
 # %% [markdown]
@@ -291,7 +291,7 @@ ask("04-relabel-flaw")
 # model averages over them. A filter earns its keep when the budget is tight, or the noise is not
 # random.
 
-# %%
+# %% tags=["objective-3"]
 print("Chosen half over everything as found:", ways.lead("filter", over="as found"))
 print("Chosen half over a random half:      ", ways.lead("filter", over="random half"))
 

@@ -79,7 +79,7 @@ predict("05-best-rule")
 # Four queries. The small model is right on two of them, the large one on three; confidence is
 # given. Defer the least confident first, and look at what each step buys.
 
-# %%
+# %% tags=["objective-1"]
 confidence = np.array([0.9, 0.8, 0.6, 0.5])
 small_right, large_right = np.array([1, 0, 1, 0]), np.array([1, 1, 0, 1])
 curve = deferral_curve(confidence, small_right, large_right, small_cost=1, large_cost=10)
@@ -92,7 +92,7 @@ for share, quality, cost in zip(curve.fraction, curve.quality, curve.cost, stric
 # small model, as a share of the whole gap: a random choice of queries gets a half. **Cost to
 # reach** is the smallest share to pass on that recovers so much of the gap.
 
-# %%
+# %% tags=["objective-1"]
 print(
     f"average PGR {average_pgr(curve):.2f}, half of the gap after {cost_to_reach(curve, 0.5):.1%}"
 )
@@ -114,10 +114,10 @@ ask("05-true")
 result = w2s.run(task)
 result.table()
 
-# %%
+# %% tags=["objective-1"]
 plots.show(result.plot())
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-1"]
 print("The large model is better than the small one:", result.gap.low > 0)
 print("Confidence beats chance:", result.average_pgr("maximum probability").low > 0.5)
 above = all(
@@ -168,7 +168,7 @@ print("Calibration hardly changes the average PGR:", abs(change) < 0.05)
 # A curve is drawn with the answers in hand. To *run* a cascade somebody has to fix a number before
 # the queries come.
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-2"]
 ask("05-threshold")
 
 # %%
@@ -179,10 +179,10 @@ print(f"Thresholds of {rule!r} by seed, chosen on validation:", chosen.round(3))
 print(f"On test: {held.of_large} of the large model's quality, {held.share} passed on,")
 print(f"for {held.cost:.0%} of the operations of asking the large model every time.")
 
-# %%
+# %% tags=["objective-1", "objective-2"]
 plots.show(cascade_plots.thresholds(result, rule))
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-2"]
 print("On test at least 97 % of the large model's quality is kept:", held.of_large.value >= 0.97)
 print("It costs less than asking the large model every time:", held.cost < 1)
 
@@ -198,16 +198,16 @@ print("It costs less than asking the large model every time:", held.cost < 1)
 # beginning with the safest, and stops at the first that cannot be rejected. Risk is here the share
 # of queries that the small model keeps and gets wrong while the large one would have been right.
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-2"]
 ask("05-guarantee")
 
-# %%
+# %% tags=["objective-2"]
 cascade_report.guarantees(result, rule)
 
-# %%
+# %% tags=["objective-2"]
 plots.show(cascade_plots.coverage(result, rule))
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-2"]
 kept = [result.coverage(rule, level=level) for level in (0.02, 0.03, 0.05)]
 print("The promise of 90 % lies within what was observed:", all(c.interval[1] >= 0.9 for c in kept))
 
@@ -217,7 +217,7 @@ print("The promise of 90 % lies within what was observed:", all(c.interval[1] >=
 # the column *passed on*. With so few queries for calibration, a small risk can only be promised by
 # passing on nearly all.
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-2"]
 ask("05-drift")
 
 # %% [markdown]
@@ -226,7 +226,7 @@ ask("05-drift")
 # So far scores were looked up. Now queries are answered that no model has seen, by a `Cascade`:
 # stages from cheap to dear, and a threshold for each but the last. It meters what it spends.
 
-# %%
+# %% tags=["objective-1"]
 test = [task.inputs[i] for i in task.splits["test"]]
 gold = task.gold[task.splits["test"]]
 pair = build(task, ("static", "minilm+"))
@@ -251,7 +251,7 @@ triple = build(task, ("static", "static+", "minilm+"))
 answered3 = triple(test)
 cascade_report.stages(answered3, triple, gold)
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-1"]
 alone = metrics.accuracy(pair.stages[-1].answer(test).argmax(-1), gold)
 quality = metrics.accuracy(answered3.classes, gold)
 spent = answered3.flops.mean() / triple.stages[-1].flops
@@ -364,22 +364,22 @@ dial(day, settings, names, start=(100_000, 0.01, 2.0))
 # buys most? On the clauses of lesson 01, with the same account for all: operations to prepare, and
 # to serve ten thousand queries.
 
-# %% tags=["predict"]
+# %% tags=["predict", "objective-3"]
 predict("05-bridge")
 
-# %%
+# %% tags=["objective-3"]
 from w2s_lab.three_ways import three_ways
 
 ways = three_ways(w2s.load_task("indemnity"))
 ways.table()
 
-# %%
+# %% tags=["objective-3"]
 plots.show(ways.plot())
 
-# %%
+# %% tags=["objective-3"]
 dial(lambda queries: str(ways.table(queries)), (100, 1_000, 10_000, 1_000_000), "queries served")
 
-# %% tags=["claim"]
+# %% tags=["claim", "objective-3"]
 print(
     "Deferring recovers more per operation than labelling:",
     ways.per_flop("defer").low > ways.per_flop("label").high,

@@ -21,6 +21,8 @@ SEED = 0
 # Your numbers are drawn with this seed. It stays as it is.
 
 # %% given="setup"
+import math
+
 import numpy as np
 
 from w2s_lab.exercise import Marks, score
@@ -105,10 +107,8 @@ marks.total()
 #
 # Results may be off by a millionth.
 
+
 # %% answer="pgr"
-import math
-
-
 def pgr(weak, student, ceiling):
     """The share of the gap between `weak` and `ceiling` that `student` recovered."""
     ### BEGIN SOLUTION

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from w2s_lab.data import SIZES
@@ -21,6 +21,7 @@ from w2s_lab.teach.source import METADATA, hashed_ids, read_cells, stopper
 PROJECT = Path(__file__).parents[2]
 FOLDER = "notebooks"
 TAGS = ("claim", "predict", "slow", "hide-input", "raises-exception")
+TAGS += tuple(f"objective-{n}" for n in range(1, 10))  # what the cell serves, for the map
 CELL_SECONDS = 900  # a cell may train on a slow laptop; nbval gets the same in the Makefile
 LARGEST_OUTPUT = 200_000  # characters in the file, so that a page loads on a slow line
 
@@ -133,23 +134,36 @@ def build(
     """
     written = []
     for source, notebook in [(path, read_source(path)) for path in sources(folder, only)]:
-        _execute(notebook, source, size)
-        for number, what in faults(notebook):
-            raise W2SError(f"cell {number} {what}", where=str(source), mend="mend the cell")
-        target = source.with_suffix(".ipynb")
-        part = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            part.write_text(_canonical(notebook), "utf-8", newline="\n")
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-        print(f"built {target}", file=sys.stderr)
-        written.append(target)
+        execute(notebook, source, size)
+        written.append(write(source.with_suffix(".ipynb"), canonical(notebook)))
     return written
 
 
-def _execute(notebook, source: Path, size: str) -> None:
-    """Fills in outputs and execution counts; everything else stays as the source has it."""
+def write(target: Path, text: str) -> Path:
+    """Puts a text into a file, whole or not at all; gives the file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        part.write_text(text, "utf-8", newline="\n")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"built {target}", file=sys.stderr)
+    return target
+
+
+def execute(notebook, source: Path, size: str = "lab") -> None:
+    """Fills in outputs and execution counts; everything else stays as the source has it.
+
+    Raises:
+        W2SError: a failed cell, or output that should not be committed.
+    """
+    _run(notebook, source, size)
+    for number, what in faults(notebook):
+        raise W2SError(f"cell {number} {what}", where=str(source), mend="mend the cell")
+
+
+def _run(notebook, source: Path, size: str) -> None:
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
@@ -202,7 +216,8 @@ def _execute(notebook, source: Path, size: str) -> None:
                     cell.outputs.append(output)
 
 
-def _canonical(notebook) -> str:
+def canonical(notebook) -> str:
+    """The one form in which a notebook is committed."""
     import nbformat
 
     return nbformat.writes(notebook, version=4) + "\n"
@@ -217,7 +232,7 @@ def check(folder: str | Path = FOLDER, only: Iterable[str] | None = None) -> lis
         W2SError: no such folder, no source in it, or a name that it does not have.
     """
     paths = sources(folder, only)
-    findings = [f"{line}; run `make build`" for path in paths for line in _drift(path)]
+    findings = [line for path in paths for line in drift(path, read_source)]
     if not only:
         built = {path.with_suffix(".ipynb") for path in paths}
         orphans = sorted(set(Path(folder).glob("*.ipynb")) - built)
@@ -225,13 +240,18 @@ def check(folder: str | Path = FOLDER, only: Iterable[str] | None = None) -> lis
     return findings
 
 
-def _drift(source: Path) -> Iterator[str]:
+def drift(source: Path, read: Callable) -> Iterator[str]:
+    """How the notebook beside a source differs from `read(source)`, with the way to mend it."""
+    yield from (f"{line}; run `make build`" for line in _drift(source, read))
+
+
+def _drift(source: Path, read: Callable) -> Iterator[str]:
     from nbformat import v4
     from nbformat.validator import iter_validate
 
     target = source.with_suffix(".ipynb")
     try:
-        expected = read_source(source)
+        expected = read(source)
         text = target.read_text("utf-8")
         invalid = next(iter_validate(json.loads(text), version=4, version_minor=5), None)
     except W2SError as error:
@@ -257,7 +277,7 @@ def _drift(source: Path) -> Iterator[str]:
     differing = [f"cell {n} ({own.id}) differs" for n, (cell, own) in pairs if cell != own]
     if not differing and committed.metadata != expected.metadata:
         differing = ["the notebook's metadata differ"]
-    if not differing and text != _canonical(expected):
+    if not differing and text != canonical(expected):
         differing = ["the JSON differs in form"]
     yield from (f"{target}: {what} from its source" for what in differing)
     if not differing:
@@ -267,16 +287,21 @@ def _drift(source: Path) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of `w2s-lab build`: 0 done, 1 drift was found, 2 a mistake to mend."""
-    parser = argparse.ArgumentParser("w2s-lab build", description="Build notebooks from sources.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="a lesson; default all of them")
+    from w2s_lab.teach import course
+
+    parser = argparse.ArgumentParser(
+        "w2s-lab build", description="Build lessons, solutions and exercises from their sources."
+    )
+    about = "a lesson and its exercises; with a folder, as solutions/00_orientation, one of them"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{about}; default all")
     parser.add_argument("--check", action="store_true", help="only report what differs")
     parser.add_argument("--size", choices=SIZES, default="lab", help="default: %(default)s")
     options = parser.parse_args(argv)
     try:
         if not options.check:
-            build(only=options.names, size=options.size)
+            course.build(options.names, size=options.size)
             return 0
-        findings = check(only=options.names)
+        findings = course.check(options.names)
     except (W2SError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

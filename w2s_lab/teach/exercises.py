@@ -267,7 +267,11 @@ def _steps(hints: str) -> list[str]:
 
 def solution_notebook(assignment: Assignment, *, seed: int = 0):
     """The notebook with answers and hidden cases, not executed: a source that nbgrader can read."""
-    return _notebook(assignment, seed, lambda cell, role: _filled(cell, role, assignment))
+    notebook = _notebook(assignment, seed, lambda cell, role: _filled(cell, role, assignment))
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("grade"):
+            cell.metadata.tags = ["nbval-check-output"]  # the points of the solution are a claim
+    return notebook
 
 
 def release_notebook(assignment: Assignment, *, seed: int = 0):

@@ -1,0 +1,147 @@
+"""The whole course built from its sources, and the gates that it has to pass.
+
+Lessons are built and compared by `build`; here come exercises, their map, and what must not leak.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from w2s_lab.errors import W2SError
+from w2s_lab.teach import build as lessons
+from w2s_lab.teach import outline
+from w2s_lab.teach.exercises import (
+    FOLDER,
+    RELEASED,
+    Assignment,
+    read_assignment,
+    release_notebook,
+    solution_notebook,
+)
+from w2s_lab.teach.leaks import leaks
+from w2s_lab.teach.rehearsal import rehearse
+
+
+def build(names: Sequence[str] = (), *, size: str = "lab") -> list[Path]:
+    """The files written: lessons, solutions, exercises, and the page with the map.
+
+    Args:
+        names: lessons and their exercises by name; with a folder, as in `solutions/00_x`, one of
+            the two; default all.
+        size: W2S_SIZE for the lessons.
+
+    Raises:
+        W2SError: a malformed source, a failed cell, output that should not be committed, a solution
+            without full marks, a stub with any.
+    """
+    written = []
+    if (own := _chosen(names, lessons.FOLDER)) is not None:
+        written += lessons.build(only=own, size=size)
+    if (own := _chosen(names, FOLDER)) is not None:
+        for path in lessons.sources(FOLDER, own):
+            written += build_exercises(path)
+        written.append(lessons.write(Path(outline.PAGE), outline.page(_map())))
+    return written
+
+
+def build_exercises(source: Path) -> list[Path]:
+    """Writes the executed solutions beside their source, and what students get; errors as above."""
+    assignment = read_assignment(source)
+    solved = solution_notebook(assignment)
+    pass_authoring_gate(assignment)
+    lessons.execute(solved, source)
+    released = lessons.canonical(release_notebook(assignment))
+    return [
+        lessons.write(source.with_suffix(".ipynb"), lessons.canonical(solved)),
+        lessons.write(_released(source), released),
+    ]
+
+
+def pass_authoring_gate(assignment: Assignment) -> None:
+    """Stops with a W2SError unless the solution gets every point and the stub gets none."""
+    solved, where = solution_notebook(assignment), str(assignment.path)
+    for id, outcome in rehearse(solved).items():
+        if outcome.points != outcome.most:
+            what = f"{id}: the solution gets {outcome.points:g} of {outcome.most:g}"
+            raise W2SError(what, where=where, mend="mend the solution, a case or the points")
+    cells = release_notebook(assignment).cells
+    marked = [cell for cell in cells if "nbgrader" in cell.metadata]
+    stubs = {c.metadata.nbgrader.grade_id: c.source for c in marked if c.metadata.nbgrader.solution}
+    for id, outcome in rehearse(solved, stubs).items():
+        if outcome.points:
+            what = f"{id}: the stub gets {outcome.points:g} points"
+            raise W2SError(what, where=where, mend="ask for more than an empty answer gives")
+
+
+def check(names: Sequence[str] = ()) -> list[str]:
+    """What the committed files lack: plain lines, or none.
+
+    Each notebook must be, outputs aside, what its source builds, byte for byte; no exercise may
+    hold what students must not see; the map must be complete.
+
+    Raises:
+        W2SError: no such folder, no source in it, or a name that it does not have.
+    """
+    findings: list[str] = []
+    if (own := _chosen(names, lessons.FOLDER)) is not None:
+        findings += lessons.check(only=own)
+    if (own := _chosen(names, FOLDER)) is not None:
+        findings += check_exercises(own)
+    return findings
+
+
+def check_exercises(only: Sequence[str] = ()) -> list[str]:
+    """`check` for solutions, exercises and their map."""
+    paths = lessons.sources(FOLDER, only or None)
+    findings = [line for path in paths for line in lessons.drift(path, _solved)]
+    if findings:  # with a broken source nothing further can be said
+        return findings
+    mend = "run `make build`"
+    for path in paths:
+        target, expected = _released(path), release_notebook(read_assignment(path))
+        if not target.is_file():
+            findings.append(f"{target}: is missing; {mend}")
+        elif target.read_text("utf-8") != lessons.canonical(expected):
+            findings.append(f"{target}: differs from its source; {mend}")
+    if not only:
+        for folder, suffixes in ((FOLDER, (".ipynb",)), (RELEASED, (".ipynb", ".py"))):
+            files = [path for path in Path(folder).glob("*") if path.suffix in suffixes]
+            strays = {path.stem for path in files} - {path.stem for path in paths}
+            findings += [f"{folder}/{name}: has no source; delete it" for name in sorted(strays)]
+        course = _map()
+        findings += leaks([tasks for tasks, _ in course], RELEASED)
+        findings += [line for tasks, found in course for line in outline.gaps(found, tasks)]
+        if _text(outline.PAGE) != outline.page(course):
+            findings.append(f"{outline.PAGE}: differs from its sources; {mend}")
+    return findings
+
+
+def _chosen(names: Sequence[str], folder: str) -> list[str] | None:
+    """Those of the names that a folder has to know: [] for all of them, None for none."""
+    if not names:
+        return [] if folder == lessons.FOLDER or Path(folder).is_dir() else None
+    bare = [name for name in names if Path(name).parent.name in ("", folder)]
+    return bare or None
+
+
+def _solved(path: Path):
+    return solution_notebook(read_assignment(path))
+
+
+def _released(source: Path) -> Path:
+    return Path(RELEASED) / f"{source.stem}.ipynb"
+
+
+def _map() -> list[tuple[Assignment, list[outline.Objective]]]:
+    course = []
+    for path in lessons.sources(FOLDER):
+        tasks = read_assignment(path)
+        lesson = Path(lessons.FOLDER) / path.name
+        course.append((tasks, outline.objectives(lesson, lessons.TAGS, tasks)))
+    return course
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except FileNotFoundError:
+        return ""
