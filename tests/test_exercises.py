@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from w2s_lab.teach.exercises import RELEASED, read_assignment, release_notebook, solution_notebook
+from w2s_lab.teach.exercises import RELEASED, read_assignment, solution_notebook, stubs
 from w2s_lab.teach.rehearsal import rehearse
 
 ROOT = Path(__file__).parent.parent
@@ -34,12 +34,6 @@ def assignment(name):
 @cache
 def notebook(name, seed):
     return solution_notebook(assignment(name), seed=seed)
-
-
-def stubs(name, seed=0):
-    cells = release_notebook(assignment(name), seed=seed).cells
-    graded = [cell for cell in cells if cell.get("metadata", {}).get("nbgrader", {}).get("solution")]
-    return {cell.metadata.nbgrader.grade_id: cell.source for cell in graded}
 
 
 def assigned(code):
@@ -78,7 +72,7 @@ def test_the_solution_gets_every_point_and_says_nothing_on_standard_error(name, 
 
 @names
 def test_the_stub_gets_no_point(name):
-    found = rehearse(notebook(name, 0), stubs(name))
+    found = rehearse(notebook(name, 0), stubs(assignment(name)))
     assert {id: outcome.points for id, outcome in found.items()} == dict.fromkeys(found, 0.0)
 
 

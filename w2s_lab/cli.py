@@ -89,7 +89,19 @@ def _parser() -> argparse.ArgumentParser:
     fetch = add("fetch", _fetch, "models and data in your cache, verified by hash")
     fetch.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
     add("check", _check, "what is missing on this machine and how to mend it")
-    add("build", _command, "the notebooks, from their sources; --check only compares")
+    add(
+        "build",
+        _command,
+        "lessons, solutions and exercises, from their sources; --check only compares",
+    )
+
+    release = add("release", _release, "a course folder for a class, in nbgrader's layout")
+    release.add_argument("names", nargs="*", metavar="NAME", help="an assignment; default: all")
+    release.add_argument("--to", required=True, metavar="FOLDER", help="the course folder")
+    release.add_argument("--roster", metavar="FILE", help="csv of the students, with a column id")
+    release.add_argument(
+        "--seed-by-student", action="store_true", help="other numbers for each student"
+    )
 
     run = add("run", _run, "one experiment: a table, and files where you ask for them")
     run.add_argument("task", metavar="TASK", help="a name, a csv, jsonl or parquet file, a Hub id")
@@ -200,6 +212,14 @@ def _check(_: argparse.Namespace) -> int:
     findings = check()
     print(render(findings))
     return 1 if any(finding.ok is False for finding in findings) else 0
+
+
+def _release(options: argparse.Namespace) -> int:
+    from w2s_lab.teach.release import release
+
+    by_student = options.seed_by_student
+    release(options.to, options.names, roster=options.roster, seed_by_student=by_student)
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -123,12 +123,12 @@ class Question:
         if self.number:
             step = rounded(self.number.step, self.number.step)
             off = rounded(self.number.step * self.number.within, self.number.step)
-            unit = f" in {self.number.unit}," if self.number.unit else ""
+            unit = f" of {self.number.unit}," if self.number.unit else ""
             still = f" One that is {off} off is still right." if self.number.within else ""
             return f"Give a number{unit} to the nearest {step}.{still}"
         least, most = self.words
-        asked = f"Write {least} to {most} words. Nobody marks them: you compare them yourself."
-        return asked if most else ""
+        then = "Nobody marks them: you will see what a good answer says, and compare."
+        return f"Write {least} to {most} words. {then}" if most else ""
 
     def misfit(self, text: str) -> str:
         """What is wrong with the length of an essay, in a sentence; "" where nothing is."""

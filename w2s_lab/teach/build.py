@@ -139,7 +139,7 @@ def build(
     return written
 
 
-def write(target: Path, text: str) -> Path:
+def write(target: Path, text: str, *, told: bool = True) -> Path:
     """Puts a text into a file, whole or not at all; gives the file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}")
@@ -148,7 +148,8 @@ def write(target: Path, text: str) -> Path:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    print(f"built {target}", file=sys.stderr)
+    if told:
+        print(f"built {target}", file=sys.stderr)
     return target
 
 

@@ -16,6 +16,7 @@ from w2s_lab.teach.exercises import (
     read_assignment,
     release_notebook,
     solution_notebook,
+    stubs,
 )
 from w2s_lab.teach.leaks import leaks
 from w2s_lab.teach.rehearsal import rehearse
@@ -47,7 +48,8 @@ def build_exercises(source: Path) -> list[Path]:
     """Writes the executed solutions beside their source, and what students get; errors as above."""
     assignment = read_assignment(source)
     solved = solution_notebook(assignment)
-    pass_authoring_gate(assignment)
+    try_solution(assignment)
+    try_stub(assignment)
     lessons.execute(solved, source)
     released = lessons.canonical(release_notebook(assignment))
     return [
@@ -56,20 +58,22 @@ def build_exercises(source: Path) -> list[Path]:
     ]
 
 
-def pass_authoring_gate(assignment: Assignment) -> None:
-    """Stops with a W2SError unless the solution gets every point and the stub gets none."""
-    solved, where = solution_notebook(assignment), str(assignment.path)
-    for id, outcome in rehearse(solved).items():
+def try_solution(assignment: Assignment, *, seed: int = 0) -> None:
+    """Stops with a W2SError unless the solution gets every point, with a student's seed or 0."""
+    for id, outcome in rehearse(solution_notebook(assignment, seed=seed)).items():
         if outcome.points != outcome.most:
             what = f"{id}: the solution gets {outcome.points:g} of {outcome.most:g}"
+            where = f"{assignment.path}, SEED = {seed}"
             raise W2SError(what, where=where, mend="mend the solution, a case or the points")
-    cells = release_notebook(assignment).cells
-    marked = [cell for cell in cells if "nbgrader" in cell.metadata]
-    stubs = {c.metadata.nbgrader.grade_id: c.source for c in marked if c.metadata.nbgrader.solution}
-    for id, outcome in rehearse(solved, stubs).items():
+
+
+def try_stub(assignment: Assignment) -> None:
+    """Stops with a W2SError unless an empty answer gets no point."""
+    for id, outcome in rehearse(solution_notebook(assignment), stubs(assignment)).items():
         if outcome.points:
             what = f"{id}: the stub gets {outcome.points:g} points"
-            raise W2SError(what, where=where, mend="ask for more than an empty answer gives")
+            mend = "ask for more than an empty answer gives"
+            raise W2SError(what, where=str(assignment.path), mend=mend)
 
 
 def check(names: Sequence[str] = ()) -> list[str]:

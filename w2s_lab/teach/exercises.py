@@ -287,6 +287,12 @@ def release_notebook(assignment: Assignment, *, seed: int = 0):
     return notebook
 
 
+def stubs(assignment: Assignment) -> dict[str, str]:
+    """What stands in the place of each answer in a release: task → code."""
+    parts = {task.name: task.cells["answer"].text for task in assignment.exercises}
+    return {name: "\n".join(_stubbed(text.split("\n"))) for name, text in parts.items()}
+
+
 def _notebook(assignment: Assignment, seed: int, text: Callable[[Cell, str], str]):
     from nbformat import v4
 

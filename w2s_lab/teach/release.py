@@ -1,0 +1,183 @@
+"""A course folder for a class, in nbgrader's layout; on request each student gets other numbers.
+
+It changes no source and grades nothing. What goes out has passed the gate against leaks.
+Layout: nbgrader docs, "Philosophy" (source/, release/, submitted/ below one course folder).
+"""
+
+import csv
+import hashlib
+import re
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from w2s_lab.errors import W2SError
+from w2s_lab.progress import bar
+from w2s_lab.teach.build import canonical, sources, write
+from w2s_lab.teach.course import try_solution
+from w2s_lab.teach.exercises import (
+    FOLDER,
+    Assignment,
+    read_assignment,
+    release_notebook,
+    solution_notebook,
+)
+from w2s_lab.teach.leaks import leaks
+
+RELEASE, PERSONAL, SOURCE = "release", "personal", "source"
+STUDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")  # becomes the name of a folder
+ID_COLUMNS = ("id", "student", "student_id")
+SEEDS = 999_999
+README = """\
+# A course folder, made by `w2s-lab release`
+
+| folder | for whom |
+|---|---|
+{rows}
+It has nbgrader's layout. Put what comes back at `submitted/STUDENT/ASSIGNMENT/NOTEBOOK.ipynb`, then
+`w2s-lab grade submitted --assignment source/ASSIGNMENT/NOTEBOOK.ipynb ...`, or nbgrader itself.
+"""
+CONFIG = """\
+# For those who also run nbgrader in this folder.
+c = get_config()
+c.CourseDirectory.course_id = {course!r}
+"""
+
+
+def read_roster(path: str | Path) -> list[str]:
+    """The students' ids in a csv file, in its order.
+
+    The file has a line of column names; one of them is `id`, `student` or `student_id`. Columns
+    may be set apart by commas or semicolons; further columns are left alone.
+
+    Raises:
+        W2SError: no such file, no such column, no student, an id that is empty, occurs twice or
+            cannot name a folder; with the line.
+    """
+    try:
+        text = Path(path).read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise W2SError("no such file", where=str(path), mend="name the roster's csv file") from None
+    except UnicodeDecodeError:
+        raise W2SError("is not UTF-8", where=str(path), mend="save it as UTF-8") from None
+    first = text.partition("\n")[0]
+    rows = csv.DictReader(text.splitlines(), delimiter=";" if first.count(";") else ",")
+    columns = [name.strip() for name in rows.fieldnames or ()]
+    column = next((name for name in ID_COLUMNS if name in columns), None)
+    if column is None:
+        what = f"has no column `id` (it has: {', '.join(columns) or 'nothing'})"
+        raise W2SError(what, where=f"{path}:1", mend="name the column of the students' ids `id`")
+    rows.fieldnames = columns
+    found: dict[str, int] = {}
+    for row in rows:
+        student, line = (row[column] or "").strip(), rows.line_num
+        where = f"{path}:{line}"
+        if not STUDENT.fullmatch(student):
+            mend = "use up to 64 letters, digits and . _ @ -, a letter or digit first"
+            raise W2SError(f"{student!r} cannot be a student's id", where=where, mend=mend)
+        same = next((known for known in found if known.lower() == student.lower()), None)
+        if same:  # some file systems take Ada and ada for one folder
+            what = f"{student!r} is there already, in line {found[same]}"
+            raise W2SError(what, where=where, mend="remove or rename one")
+        found[student] = line
+    if not found:
+        raise W2SError("has no students", where=str(path), mend="give each a line")
+    return list(found)
+
+
+def student_seed(student: str, assignment: str) -> int:
+    """A student's seed for an assignment, 1 to 999,999: it follows from the two names alone."""
+    digest = hashlib.sha256(f"{assignment}/{student}".encode()).hexdigest()
+    return 1 + int(digest[:12], 16) % SEEDS
+
+
+def release(
+    folder: str | Path,
+    names: Sequence[str] = (),
+    *,
+    roster: str | Path | None = None,
+    seed_by_student: bool = False,
+) -> list[Path]:
+    """The files of a course folder, written; those that are there already and alike are kept.
+
+    Args:
+        folder: gets `release/` for students (or `personal/STUDENT/` with each student's own
+            numbers), `source/` and `nbgrader_config.py` for the teacher, and the roster.
+        names: assignments, as `00_orientation`; default all.
+        roster: csv of the students, see `read_roster`.
+        seed_by_student: gives each student of the roster other numbers, see `student_seed`. The
+            solution is tried with each of them first.
+
+    Raises:
+        W2SError: what `read_roster` and `read_assignment` refuse, a solution that fails with a
+            student's numbers, a leak, or a file there that differs. Nothing is written then.
+    """
+    folder = Path(folder)
+    if seed_by_student and not roster:
+        mend = "name the class list with --roster"
+        raise W2SError("--seed-by-student needs a roster", mend=mend)
+    students = read_roster(roster) if roster else []
+    assignments = [read_assignment(path) for path in sources(FOLDER, names or None)]
+    files = _teachers(folder, assignments, seed_by_student)
+    if roster:
+        files[Path("roster.csv")] = Path(roster).read_text("utf-8-sig")
+    given = _students(assignments, students if seed_by_student else [])
+    _check_leaks(assignments, given)
+    files |= given
+    differing = [path for path, text in files.items() if _differs(folder / path, text)]
+    if differing:
+        mend = "release into another folder, or remove the old file"
+        raise W2SError("is there already and differs", where=str(folder / differing[0]), mend=mend)
+    fresh = {folder / path: text for path, text in files.items() if not (folder / path).exists()}
+    for path, text in bar(fresh.items(), "write"):
+        write(path, text, told=False)
+    shown = PERSONAL if seed_by_student else RELEASE
+    print(f"{len(fresh)} files written, {len(files) - len(fresh)} were there", file=sys.stderr)
+    print(f"Hand out {folder / shown}, and keep {folder / SOURCE} to yourself", file=sys.stderr)
+    return list(fresh)
+
+
+def _teachers(folder: Path, assignments: list[Assignment], personal: bool) -> dict[Path, str]:
+    rows = [f"| `{RELEASE}/` | students |"]
+    if personal:
+        rows = [f"| `{PERSONAL}/STUDENT/` | this student alone: the numbers differ |"]
+    rows.append(f"| `{SOURCE}/` | teachers only: solutions, hidden cases, rubrics |")
+    files = {
+        Path("README.md"): README.format(rows="\n".join(rows) + "\n"),
+        Path("nbgrader_config.py"): CONFIG.format(course=folder.resolve().name),
+    }
+    for assignment in assignments:
+        files[_place(SOURCE, assignment)] = canonical(solution_notebook(assignment))
+    return files
+
+
+def _students(assignments: list[Assignment], students: list[str]) -> dict[Path, str]:
+    """What students get: one notebook an assignment, or one for each of them."""
+    if not students:
+        return {_place(RELEASE, one): canonical(release_notebook(one)) for one in assignments}
+    files = {}
+    pairs = [(one, student) for one in assignments for student in students]
+    for assignment, student in bar(pairs, "try the solution with each student's numbers"):
+        seed = student_seed(student, assignment.name)
+        try_solution(assignment, seed=seed)
+        path = _place(f"{PERSONAL}/{student}", assignment)
+        files[path] = canonical(release_notebook(assignment, seed=seed))
+    return files
+
+
+def _place(folder: str, assignment: Assignment) -> Path:
+    return Path(folder) / assignment.name / f"{assignment.name}.ipynb"
+
+
+def _check_leaks(assignments: list[Assignment], files: Mapping[Path, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for number, text in enumerate(files.values()):
+            (Path(folder) / f"{number}.ipynb").write_text(text, "utf-8")
+        for found in leaks(assignments, folder):
+            what = f"a release {found.rpartition('.ipynb: ')[2]}"
+            raise W2SError(what, where=FOLDER, mend="move it behind a mark")
+
+
+def _differs(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text("utf-8") != text
