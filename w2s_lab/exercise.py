@@ -5,6 +5,7 @@ A cell that ends with `marks.total()` gives nbgrader's partial credit (nbgrader 
 tests cell: partial credit").
 """
 
+import builtins
 import contextlib
 import io
 import linecache
@@ -152,12 +153,11 @@ class Marks:
             return text
         if "NotImplementedError" in f"{name} {text}":
             return UNWRITTEN
-        if isinstance(error, NameError):
+        if isinstance(error, NameError) and error.name:
             return f"There is no name {error.name!r} yet: run the cell that defines it."
-        if self.hidden:
-            return f"Your code stopped with {name}." if error.__traceback__ else UNWRITTEN
-        lines = [frame for frame in traceback.extract_tb(error.__traceback__)]
-        own = [one for one in lines if one.filename != __file__]
+        if self.hidden:  # not even the name of an exception that the learner's code may have made
+            return f"Your code stopped with {name if hasattr(builtins, name) else 'an exception'}."
+        own = [one for one in traceback.extract_tb(error.__traceback__) if one.filename != __file__]
         last = linecache.getline(own[-1].filename, own[-1].lineno or 0).strip() if own else ""
         return f"Your code stopped with {name}: {text}" + (f" (at `{last}`)" if last else "")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from w2s_lab.teach.source import METADATA, Cell, hashed_ids, read_cells, stopper
+from w2s_lab.teach.source import METADATA, Cell, Stop, hashed_ids, read_cells, stopper
 
 FOLDER, RELEASED = "solutions", "exercises"
 KINDS = ("recall", "implement", "diagnose", "decide", "explain")
@@ -28,6 +28,7 @@ LIKE_A_MARK = re.compile(r"(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)", re.
 # what nbgrader puts in the place of a solution
 CODE_STUB, TEXT_STUB = "# YOUR CODE HERE\nraise NotImplementedError()", "YOUR ANSWER HERE"
 HIDDEN_TITLE = "# Hidden cases run here when the notebook is graded"
+TITLE = re.compile(r"## (\S.*)\n\n")
 SEED = re.compile(r"^SEED = 0$", re.MULTILINE)
 
 CRITERION = re.compile(r"- \*\*(\d+(?:\.\d+)?)\*\* (.+)")
@@ -152,7 +153,7 @@ def read_assignment(path: str | Path) -> Assignment:
     return Assignment(path, tuple(cells), tuple(_exercise(n, p, stop) for n, p in parts.items()))
 
 
-def _role(cell: Cell, stop: Callable) -> str:
+def _role(cell: Cell, stop: Stop) -> str:
     """The role that a marker names, "" for a plain cell; checks what must stand beside it."""
     named = [role for role in ROLES if role in cell.options]
     if len(named) > 1:
@@ -173,7 +174,7 @@ def _role(cell: Cell, stop: Callable) -> str:
     return role
 
 
-def _check_marks(cell: Cell, role: str, stop: Callable) -> None:
+def _check_marks(cell: Cell, role: str, stop: Stop) -> None:
     """Stops unless solution marks come in pairs, and in answer cells only."""
     opened = 0
     for number, text in enumerate(cell.text.split("\n"), start=cell.line + 1):
@@ -194,24 +195,24 @@ def _check_marks(cell: Cell, role: str, stop: Callable) -> None:
         stop(cell.line, "the answer has no solution marks", f"add `{BEGIN}` and `{END}`")
 
 
-def _exercise(name: str, parts: dict[str, Cell], stop: Callable) -> Exercise:
+def _exercise(name: str, parts: dict[str, Cell], stop: Stop) -> Exercise:
     spec = parts["task"]
     for role in PARTS:
         if role not in parts:
             stop(spec.line, f"the task {name!r} has no {role} cell", f'add `# %% {role}="{name}"`')
-    details = [spec.options[option] for option in DETAILS]
-    kind, minutes, difficulty, objective = details
+    kind, minutes, difficulty, objective = (spec.options[option] for option in DETAILS)
     if kind not in KINDS:
         stop(spec.line, f"unknown kind {kind!r}", f"choose from: {', '.join(KINDS)}")
     if (kind == "explain") != ("essay" in parts):
         stop(spec.line, f"a task to {kind}, and its essay", "explain with an essay, else without")
-    if not isinstance(minutes, float) or not isinstance(difficulty, float):
-        stop(spec.line, "minutes or difficulty is no number", "write it without quotes")
-    if not 1 <= difficulty <= HARDEST:
-        stop(spec.line, f"difficulty {difficulty:g}", f"choose from 1 to {HARDEST}")
+    if isinstance(minutes, str) or minutes < 1:
+        stop(spec.line, f"minutes are {minutes!r}", "give a number, without quotes")
+    if isinstance(difficulty, str) or not 1 <= difficulty <= HARDEST:
+        mend = f"give a number from 1 to {HARDEST}, without quotes"
+        stop(spec.line, f"difficulty is {difficulty!r}", mend)
     numbers = re.findall(r"\d+", str(objective if isinstance(objective, str) else int(objective)))
-    title = re.match(r"## (\S.*)\n\n", spec.text)
-    if not title:
+    title = TITLE.match(spec.text)
+    if title is None:
         stop(spec.line, "the task has no title", "begin its text with `## Title` and a blank line")
     if not numbers:
         stop(
@@ -235,7 +236,7 @@ def _exercise(name: str, parts: dict[str, Cell], stop: Callable) -> Exercise:
     )
 
 
-def _essay(cell: Cell, stop: Callable) -> Essay:
+def _essay(cell: Cell, stop: Stop) -> Essay:
     """The rubric and exemplars below a model answer; the model answer is the first exemplar."""
     points = float(cell.options["points"])
     model, *rest = RUBRIC.split(f"\n{cell.text}\n")
@@ -275,15 +276,20 @@ def solution_notebook(assignment: Assignment, *, seed: int = 0):
 
 
 def release_notebook(assignment: Assignment, *, seed: int = 0):
-    """The notebook that a student receives: stubs for answers, titles for hidden cases.
+    """The notebook that a student receives: stubs for answers, a comment for hidden cases.
+
+    It is what nbgrader itself would generate from `solution_notebook`.
 
     Args:
         seed: the student's own; 0 is everybody's.
     """
     notebook = _notebook(assignment, seed, lambda cell, role: _cleared(cell, role, assignment))
     for cell in notebook.cells:
-        if "nbgrader" in cell.metadata:
-            cell.metadata.nbgrader.checksum = checksum(cell)
+        if own := cell.metadata.get("nbgrader"):
+            own.update(cell_type=cell.cell_type, checksum=checksum(cell))
+            cell.metadata.deletable = False
+            if own.locked:
+                cell.metadata.editable = False
     return notebook
 
 

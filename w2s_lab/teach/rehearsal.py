@@ -66,12 +66,10 @@ def rehearse(
 
 def _run(code: str, names: dict, where: str) -> Any:
     """Runs a cell in `names`; the value of its last line where that is an expression."""
-    tree = ast.parse(code, where)
-    last = tree.body[-1] if tree.body else None
-    ends = isinstance(last, ast.Expr)
-    body = ast.Module(tree.body[:-1] if ends else tree.body, [])
-    exec(compile(body, where, "exec"), names)
-    if not ends:
+    body = ast.parse(code, where).body
+    last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
+    exec(compile(ast.Module(body, []), where, "exec"), names)
+    if not isinstance(last, ast.Expr):
         return None
     return eval(compile(ast.Expression(last.value), where, "eval"), names)
 

@@ -28,6 +28,8 @@ MARKER = re.compile(
 )
 OVERRULES_TAGS = re.compile(r"^\s*#\s*(NBVAL_|PYTEST_VALIDATE_)", re.MULTILINE)
 
+Stop = Callable[[int, str, str], NoReturn]  # line, what is wrong, how to mend it
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -40,7 +42,7 @@ class Cell:
     options: dict[str, str | float] = field(default_factory=dict)
 
 
-def stopper(path: str | Path) -> Callable[[int, str, str], NoReturn]:
+def stopper(path: str | Path) -> Stop:
     """`stop(line, what, mend)`, which raises a W2SError with the file and that line."""
 
     def stop(line: int, what: str, mend: str) -> NoReturn:
@@ -109,12 +111,12 @@ def read_cells(
     if found[0].cell_type != "markdown" or not re.match(r"# \S", found[0].source):
         stop(first, "there is no title", "begin with `# %% [markdown]` and `# # Title`")
     cells = []
-    for cell, (number, kind, named, read) in zip(found, markers, strict=True):
+    for cell, (number, kind, own, read) in zip(found, markers, strict=True):
         if not cell.source.strip():
             stop(number, "the cell is empty", "fill it or delete its marker")
         if kind == "code" and OVERRULES_TAGS.search(cell.source):
             stop(number, "a comment for nbval overrules the cell's tags", "use a tag instead")
-        cells.append(Cell(number, kind, cell.source, named, read))
+        cells.append(Cell(number, kind, cell.source, own, read))
     return cells
 
 
