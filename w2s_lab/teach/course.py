@@ -120,11 +120,14 @@ def check_exercises(only: Sequence[str] = ()) -> list[str]:
 
 
 def _chosen(names: Sequence[str], folder: str) -> list[str] | None:
-    """Those of the names that a folder has to know: [] for all of them, None for none."""
-    if not names:
-        return [] if folder == lessons.FOLDER or Path(folder).is_dir() else None
+    """Those of the names that a folder has to know: [] for all that it has, None for none.
+
+    A project may have lessons without exercises; without lessons it is none.
+    """
+    if folder != lessons.FOLDER and not Path(folder).is_dir():
+        return None
     bare = [name for name in names if Path(name).parent.name in ("", folder)]
-    return bare or None
+    return bare or (None if names else [])
 
 
 def _solved(path: Path):
