@@ -60,8 +60,8 @@ unit-tests: .venv/.installed-dev  ## tests/
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # One process, so that torch has all cores. A cell may train on a slow laptop: 15 minutes.
-notebook-tests: .venv/.installed-dev  ## runs every lesson and compares what its claim cells print
-	W2S_SIZE=lab W2S_QUIET=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 notebooks
+notebook-tests: .venv/.installed-dev  ## runs lessons and solutions, compares what claims and checks print
+	W2S_SIZE=lab W2S_QUIET=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 notebooks solutions
 
 build: .venv/.installed-dev assets  ## notebooks from their sources, executed
 	$(BIN)/w2s-lab build
@@ -97,7 +97,7 @@ clean:  ## removes all that make made here (the cache of models and data lies el
 	@touch $@
 
 .venv/.installed-dev: .venv/.torch
-	@$(PIP) --no-build-isolation -e '.[dev]'
+	@$(PIP) --no-build-isolation -e '.[dev,grade]'
 	@touch .venv/.installed-lab $@
 
 # Newest releases within the ranges of pyproject.toml, all extras. torch keeps its version unless

@@ -77,7 +77,7 @@ def test_nbval_fails_an_altered_claim_and_passes_a_stripped_notebook(tmp_path):
         change(notebook)
         nbformat.write(notebook, tmp_path / f"{name}.ipynb")
     # the flags that `make test` gives, so that this holds for the command that counts
-    flags = re.search(r"-m pytest (--nbval.*) notebooks$", (ROOT / "Makefile").read_text(), re.M)
+    flags = re.search(r"-m pytest (--nbval.*) notebooks solutions$", (ROOT / "Makefile").read_text(), re.M)
     assert flags
     command = [sys.executable, "-m", "pytest", *flags[1].split(), "-q", "-p", "no:cacheprovider"]
     command += ["--color=no", f"-c{ROOT / 'pyproject.toml'}", f"--rootdir={tmp_path}", tmp_path]
