@@ -9,8 +9,6 @@
 # %% [markdown]
 # # Exercises 00 · Four numbers and what they can hide
 #
-# **Time** about 75 minutes · **Needs** lesson 00; no GPU, no download
-#
 # Write your code where it says `YOUR CODE HERE`, in the place of `raise NotImplementedError()`, and
 # run the cell below it: the check says at once what holds and what does not, and how near is near
 # enough. Each failed case costs its own points only. Stuck? Unfold one hint at a time. The tasks do
@@ -33,20 +31,33 @@ from w2s_lab.exercise import Marks, score
 # Put one letter behind each question.
 #
 # **q1** A student reaches exactly its weak teacher's score. Its PGR is
-# (a) 1, (b) 0, (c) undefined, (d) minus 1
+#
+# - (a) 1
+# - (b) 0
+# - (c) undefined
+# - (d) minus 1
 #
 # **q2** The ceiling is
-# (a) the best score that any model could reach, (b) the strong model before any training,
-# (c) the strong model trained on gold labels of the same examples, (d) a perfect score
+#
+# - (a) the best score that any model could reach
+# - (b) the strong model before any training
+# - (c) the strong model trained on gold labels of the same examples
+# - (d) a perfect score
 #
 # **q3** Over five seeds the ceiling is on average no better than the weak model. The honest report is
-# (a) a PGR of 0, (b) the PGR of the one seed that has a gap, (c) a very large PGR,
-# (d) "undefined: there is no gap to recover"
+#
+# - (a) a PGR of 0
+# - (b) the PGR of the one seed that has a gap
+# - (c) a very large PGR
+# - (d) "undefined: there is no gap to recover"
 #
 # **q4** Student, weak model and ceiling are scored on the same test items. A resample for the
 # interval draws
-# (a) the same items for all three, (b) other items for each of the three, (c) only items that the
-# weak model got wrong, (d) each item once, in another order
+#
+# - (a) the same items for all three
+# - (b) other items for each of the three
+# - (c) only items that the weak model got wrong
+# - (d) each item once, in another order
 
 # %% answer="numbers"
 answers = {"q1": "", "q2": "", "q3": "", "q4": ""}
@@ -481,8 +492,10 @@ marks.total()
 #
 # First commit yourself: what is the first thing wrong with the headline?
 #
-# (a) The PGR is computed wrongly. (b) The gap is so small beside the noise that the quotient says
-# next to nothing. (c) A PGR of 0.9 is impossible. (d) Accuracy is the wrong measure.
+# - (a) The PGR is computed wrongly.
+# - (b) The gap is so small beside the noise that the quotient says next to nothing.
+# - (c) A PGR of 0.9 is impossible.
+# - (d) Accuracy is the wrong measure.
 #
 # Then explain in 60 to 200 words what you would ask the authors for before you believed them, and
 # what each of the missing numbers could do to the claim.

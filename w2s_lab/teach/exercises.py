@@ -27,6 +27,8 @@ HIDE, UNHIDE = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
 LIKE_A_MARK = re.compile(r"(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)", re.IGNORECASE)
 # what nbgrader puts in the place of a solution
 CODE_STUB, TEXT_STUB = "# YOUR CODE HERE\nraise NotImplementedError()", "YOUR ANSWER HERE"
+# what is seen of a check while it is folded
+CHECK_TITLE = "# Instant check: run this cell"
 HIDDEN_TITLE = "# Hidden cases run here when the notebook is graded"
 TITLE = re.compile(r"## (\S.*)\n\n")
 SEED = re.compile(r"^SEED = 0$", re.MULTILINE)
@@ -308,7 +310,7 @@ def _notebook(assignment: Assignment, seed: int, text: Callable[[Cell, str], str
         role = next((role for role in ROLES if role in cell.options), "")
         graded = _metadata(cell, role)
         metadata: dict = {"nbgrader": graded} if graded else {}
-        if role in ("check", "hidden"):  # a learner calls it, and need not read it
+        if role == "check":  # a learner runs it, and need not read it
             metadata["jupyter"] = {"source_hidden": True}
         new_cell = v4.new_code_cell if cell.kind == "code" else v4.new_markdown_cell
         source = text(cell, role)
@@ -346,8 +348,12 @@ def _filled(cell: Cell, role: str, assignment: Assignment) -> str:
         return _headed(cell, assignment)
     if role == "hints":
         return ladder(_steps(cell.text))
+    if role == "check":
+        return f"{CHECK_TITLE}\n{cell.text}"
     if role == "hidden":
         return "\n".join([HIDDEN_TITLE, HIDE, cell.text, UNHIDE])
+    if cell is assignment.cells[0]:
+        return _opened(cell, assignment)
     return cell.text
 
 
@@ -373,19 +379,28 @@ def _stubbed(lines: list[str]) -> Iterator[str]:
             yield line
 
 
+def _opened(cell: Cell, assignment: Assignment) -> str:
+    """The first text, with what awaits the learner below the title."""
+    title, _, rest = cell.text.partition("\n")
+    tasks = assignment.exercises
+    minutes, points = (sum(getattr(task, name) for task in tasks) for name in ("minutes", "points"))
+    facts = f"{len(tasks)} tasks · about {minutes} minutes · {points:g} points"
+    return f"{title}\n\n*{facts}*\n{rest}"
+
+
 def _headed(cell: Cell, assignment: Assignment) -> str:
     """A task's text with its number, and below the title what it asks and what it is worth."""
     place = [task.name for task in assignment.exercises].index(str(cell.options["task"]))
     task = assignment.exercises[place]
-    shares = [f"{task.visible:g} on visible cases", f"{task.hidden:g} on hidden ones"]
-    if task.essay:
-        shares.append(f"{task.essay.points:g} on the essay")
+    shares = [(task.visible, "visible cases"), (task.hidden, "hidden cases")]
+    shares.append((task.essay.points if task.essay else 0, "the essay"))
+    worth = " and ".join(f"{points:g} on {where}" for points, where in shares if points)
     many = len(task.objectives) > 1
     facts = [
         task.kind.capitalize(),
         f"about {task.minutes} minutes",
         f"difficulty {task.difficulty} of {HARDEST}",
-        f"{task.points:g} points ({', '.join(shares)})",
+        f"{task.points:g} points: {worth}",
         f"objective{'s' * many} {' and '.join(map(str, task.objectives))}",
     ]
     rest = cell.text.partition("\n")[2]
