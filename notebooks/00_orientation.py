@@ -79,6 +79,12 @@ ask("00-pgr-one")
 # %% tags=["predict", "objective-1"]
 ask("00-pgr-negative")
 
+# %% tags=["predict", "objective-1"]
+ask("00-pgr-compute")
+
+# %% tags=["predict", "objective-1"]
+ask("00-student-score")
+
 # %% [markdown]
 # ## When the gap is too small to divide by
 #
@@ -207,7 +213,14 @@ ask("00-capped")
 
 # %% [markdown]
 # The claim cell above has already answered it, for one kind of teacher.
-#
+
+# %% [markdown]
+# ## In your own words
+
+# %% tags=["predict", "objective-2"]
+ask("00-report")
+
+# %% [markdown]
 # ## What was shown here
 #
 # - PGR is a share of a gap; without a gap it is undefined, and near one its interval is unbounded.

@@ -120,6 +120,9 @@ result.table()
 # %% tags=["objective-2"]
 plots.show(result.plot())
 
+# %% tags=["predict", "objective-2"]
+ask("01-balanced")
+
 # %% tags=["claim", "objective-2"]
 best = result.pgr(result.best)
 print("The ceiling reaches 92 %:", result.score("ceiling").value >= 0.92)
@@ -163,6 +166,9 @@ plots.show(plots.errors(result))
 
 # %% tags=["objective-3"]
 reading.corrections(result, task)
+
+# %% tags=["predict", "objective-3"]
+ask("01-contradicts")
 
 # %% [markdown]
 # Naive imitation repeats most of its teacher's errors: the labels say so, and the student is strong
@@ -279,6 +285,12 @@ recall("01-naive-pgr", measured=result.pgr("naive"))
 
 # %%
 recall("01-best-method", measured=result.best)
+
+# %% [markdown]
+# ## In your own words
+
+# %% tags=["predict", "objective-1"]
+ask("01-rationale")
 
 # %% [markdown]
 # ## What was shown here

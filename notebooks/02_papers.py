@@ -92,6 +92,9 @@ ask("02-objective")
 # %% tags=["predict", "objective-1"]
 ask("02-mask")
 
+# %% tags=["predict", "objective-1"]
+ask("02-likelihood")
+
 # %% [markdown]
 # ### By hand, with three words
 #
@@ -158,6 +161,9 @@ print("What is said within the prompt counts:", not torch.equal(again, likelihoo
 
 # %% tags=["predict", "objective-1"]
 ask("02-temperature")
+
+# %% tags=["predict", "objective-1"]
+ask("02-softened")
 
 # %% [markdown]
 # One place, $T = 2$, so the power is a square root:
@@ -396,7 +402,8 @@ ask("02-cheating")
 
 # %% [markdown]
 # So the gain in the last line is not on offer. It tells what early stopping leaves on the table,
-# because weak texts are all that it can see.
+# because weak texts are all that it can see. Where they choose the last pass for every seed, early
+# stopping has stopped nothing, and its row in the table repeats that of `naive`.
 
 # %% [markdown]
 # ## Remedies, judged
@@ -458,15 +465,22 @@ recall("02-best-remedy", measured=result.best)
 # %% [markdown]
 # The second is merely the name with the highest score, chosen on the test itself. What it leads
 # *clearly*, only an interval can say.
-#
+
+# %% [markdown]
+# ## In your own words
+
+# %% tags=["predict", "objective-1"]
+ask("02-rewards")
+
+# %% [markdown]
 # ## What the claim cells prove
 #
 # The first two cells hold for any models, for they are arithmetic: the objective is a log-likelihood
 # over target tokens, it is distillation from a one-hot teacher, and the temperature enters as derived
 # by hand. The others hold for this task, these two models and these seeds. They say where the four lines
 # weak, untouched, student and ceiling stand to one another, whether the student errs like its teacher,
-# and whether it does so less when it goes part of the way. None of them says which remedy is best: that is printed with its interval, and so few test
-# papers may not settle it.
+# and whether it does so less when it goes part of the way. None of them says which remedy is best:
+# that is printed with its interval, and so few test papers may not settle it.
 #
 # Three things to take along to any project of this kind:
 #

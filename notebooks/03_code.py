@@ -157,6 +157,9 @@ print("The naive student's PGR is higher than its share from untouched:", pgr > 
 # %% tags=["predict", "objective-2"]
 ask("03-flatters")
 
+# %% tags=["predict", "objective-2"]
+ask("03-recovered")
+
 # %% [markdown]
 # Whenever the weak model lies below the untouched one, part of the "gap" was never open: the strong
 # model crossed it before its first lesson. A worse teacher makes that part larger, and PGR kinder.
@@ -307,6 +310,9 @@ print("Some share of the way beats going nowhere:", max(x.value for x in leads.v
 # %% tags=["predict"]
 ask("03-costs")
 
+# %% tags=["predict", "objective-3"]
+ask("03-same-money")
+
 # %% tags=["objective-3"]
 prices = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 sheets = {price: str(text_report.costs(result, human=price)) for price in prices}
@@ -421,7 +427,14 @@ recall("03-blind", measured=yours or by_score)
 # - says whether that gain looks like form or like content, and what that was seen from,
 # - compares with spending the same gold pairs directly,
 # - asks for a small set of expert explanations that nothing is trained on, and a blind reading.
-#
+
+# %% [markdown]
+# ## In your own words
+
+# %% tags=["predict", "objective-1"]
+ask("03-evaluate")
+
+# %% [markdown]
 # ## What was shown here
 #
 # - A model that was taught nothing can have a fine PGR. Show the gap from the untouched model too.

@@ -84,6 +84,9 @@ losses = np.array([3.0, 1.0, 2.0])  # of three tokens, in nats
 print(f"mean loss {losses.mean():.2f} nats, perplexity {perplexity(losses.sum(), 3):.2f}")
 print("Two equally likely tokens each time:", perplexity(10 * np.log(2), 10).round(2))
 
+# %% tags=["predict", "objective-1"]
+ask("04-perplexity")
+
 # %% [markdown]
 # A score is no rule yet. Whether low, high or middling scores are kept is a decision, and all of
 # these are in use:
@@ -207,9 +210,11 @@ filter_report.test_kinds(result)
 
 # %% [markdown]
 # With so few texts of each kind, do not take a single cell of this table for more than a hint.
-# Where two kinds lie far apart in the figure, ask who is being filtered out, and what the strong
-# model will not have seen. A medical team would judge some documents of each minority by hand, look
-# at recall *by kind* and not only at the mean, and set a quota where a score is blind.
+# Likelihood singles out no minority here: it drops nearly every clean text, of whatever kind. A score
+# that keeps most of the clean ones, like the classifier, is where kinds begin to lie apart. Where two
+# kinds lie far apart in the figure, ask who is being filtered out, and what the strong model will not
+# have seen. A medical team would judge some documents of each minority by hand, look at recall *by
+# kind* and not only at the mean, and set a quota where a score is blind.
 #
 # ## The two stages as a picture
 #
@@ -254,10 +259,11 @@ print("The student is better than the model that chose its data:", student > cho
 # ## Two plans that sound alike
 #
 # A team has a store of contract clauses (lesson 01) that *came with labels*, of which a fifth is
-# wrong. It has a weak model of about 70 %. Plan A: the weak model **chooses** the half whose labels
-# it trusts, and they are kept as they are. Plan B: the weak model **relabels everything**, and the
-# strong model learns from the new labels. Both read the store once with the weak model; in both,
-# the strong model takes the same number of steps.
+# wrong. It has a weak model of about 70 % *balanced* accuracy; on a store with few promises that
+# leaves fewer right labels. Plan A: the weak model **chooses** the half whose labels it trusts, and
+# they are kept as they are. Plan B: the weak model **relabels everything**, and the strong model
+# learns from the new labels. Both read the store once with the weak model; in both, the strong model
+# takes the same number of steps.
 
 # %% tags=["predict", "objective-3"]
 predict("04-relabel")
@@ -278,6 +284,9 @@ print(
 
 # %% tags=["predict", "objective-3"]
 ask("04-relabel-flaw")
+
+# %% tags=["predict", "objective-3"]
+ask("04-wrong-kept")
 
 # %% [markdown]
 # Look at the column of right labels. Relabelling replaced labels that were mostly right by those of
@@ -351,12 +360,18 @@ recall("04-best-score", measured=result.best)
 recall("04-relabel", measured=ways.lead("filter", "label").value)
 
 # %% [markdown]
+# ## In your own words
+
+# %% tags=["predict", "objective-3"]
+ask("04-relabel-everything")
+
+# %% [markdown]
 # ## What was shown here
 #
 # - A weak model that cannot write can still choose. Judged passages and a small classifier recovered
 #   most of the gap to an oracle.
 # - The likelihood by itself finds noise, and takes repetition, tables and code for quality.
-#   Keeping the most likely documents was no better than chance, and seemed worse.
+#   Keeping the most likely documents did harm.
 # - A filter has a mean and a minority. Look at recall by kind before you throw anything away.
 # - Choosing keeps what is known; relabelling replaces it by what the weak model believes.
 # - At equal cost: a rule is judged against a random choice of the same size, and against spending

@@ -47,6 +47,12 @@ ask("05-steps")
 # %% tags=["predict"]
 ask("05-pays-both")
 
+# %% tags=["predict", "objective-1"]
+ask("05-cost")
+
+# %% tags=["predict", "objective-1"]
+ask("05-break-even")
+
 # %% [markdown]
 # ## The queue
 #
@@ -406,6 +412,12 @@ recall("05-best-rule", measured=result.best)
 
 # %%
 recall("05-bridge", measured=ways.best())
+
+# %% [markdown]
+# ## In your own words
+
+# %% tags=["predict", "objective-3"]
+ask("05-strategy")
 
 # %% [markdown]
 # ## What was shown here
