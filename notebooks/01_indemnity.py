@@ -89,9 +89,10 @@ predict("01-best-method")
 # all) and draws a line through them, fitted to a dozen gold labels. Stage 2 follows in the same call,
 # five times over, each with other labelled clauses and another student.
 #
-# Two costs are easy to overlook. Half of the dozen are promises, and since about one clause in ten
-# is one, a lawyer would read some sixty to find them. And the methods that filter know the share of
-# promises among the `supervise` clauses: a single number, but one that somebody has to estimate.
+# Two costs are easy to overlook. Half of the dozen are promises, and since about one in ten of the
+# clauses that speak of claims or losses is one, a lawyer would read some sixty of these to find them.
+# And the methods that filter know the share of promises among the `supervise` clauses: a single
+# number, but one that somebody has to estimate.
 
 # %% tags=["objective-2"]
 result = w2s.run(task, weak="static", strong="minilm", seeds=5)
