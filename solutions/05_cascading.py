@@ -232,8 +232,8 @@ marks.total()
 # 2. Passing on query i adds `large[i] - small[i]` to the sum of the scores, and `large_cost` to the
 #    sum of the costs. Sums that grow step by step are what `np.cumsum` makes.
 #
-# 3. `order = np.argsort(confidence, kind="stable")`; then the sum of `small`, plus 0 and the
-#    `np.cumsum` of the differences in that order, divided by n.
+# 3. `np.argsort` with `kind="stable"` gives the order of passing on. Then take the sum of `small`,
+#    plus 0 and the `np.cumsum` of the differences in that order, and divide by n.
 
 # %% [markdown] task="area" kind="implement" minutes=15 difficulty=3 objective=1
 # ## A curve in two numbers
