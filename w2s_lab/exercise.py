@@ -7,13 +7,13 @@ tests cell: partial credit").
 
 import builtins
 import contextlib
-import io
 import linecache
 import sys
 import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -47,24 +47,20 @@ class Marks:
         """One case, worth `points` if nothing in its block objects; prints one or two lines."""
         self.most += points
         said = None
-        # A hidden case must not be read out by the code it tries
-        out = io.StringIO() if self.hidden else sys.stdout
-        try:
-            with (
-                contextlib.redirect_stdout(out),
-                contextlib.redirect_stderr(out),
-                warnings.catch_warnings(),
-            ):
-                warnings.simplefilter("ignore")
+        with self._heard(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
                 yield
-        except Exception as error:
-            said = self._told(error)
+            except KeyboardInterrupt:
+                raise  # an endless loop was stopped; the next case would hang in it again
+            except BaseException as error:  # sys.exit() too: it would cost the cases that follow
+                said = self._told(error)
         if said is None:
             self.points += points
             print(f"✓ {title} ({_points(points)})")
         else:
             print(f"✗ {title} (0 of {_points(points)})")
-            print(textwrap.fill(said, WIDTH, initial_indent="  ", subsequent_indent="  "))
+            print(textwrap.indent(textwrap.fill(said, WIDTH - 2, break_on_hyphens=False), "  "))
 
     def near(
         self,
@@ -81,11 +77,20 @@ class Marks:
             expected: the same, shape included; nan agrees with nan.
             mistakes: what to say → the result that calls for it, where a known mistake leads there.
         """
-        want, have = np.asarray(expected, float), _numbers(got)
-        for words, wrong in (mistakes or {}).items():
-            other = np.asarray(wrong, float)
+        want = np.asarray(expected, float)
+        known = {words: np.asarray(wrong, float) for words, wrong in (mistakes or {}).items()}
+        for words, other in known.items():
             if _close(other, want, tolerance):
-                raise ValueError(f"the mistake {words!r} gives the expected result")
+                raise _unsound(words)
+        if nothing := _nothing(got):
+            raise Unmet(nothing)
+        have = _numbers(got)
+        if have is None:
+            what = f"It is a {type(got).__name__} where numbers were expected."
+            raise Unmet(self._plain(what))
+        if _close(have, want, tolerance):
+            return
+        for words, other in known.items():
             if _close(have, other, tolerance):
                 raise Unmet(words)
         if have.shape != want.shape:
@@ -93,11 +98,11 @@ class Marks:
         if np.isnan(have).any() and not np.isnan(want).any():
             what = "It contains nan: a division by 0, perhaps, or the logarithm of 0."
             raise Unmet(self._plain(what))
-        if not _close(have, want, tolerance):
-            shown = (
-                f"It is {_shown(have)}; {_shown(want)} was expected, give or take {tolerance:g}."
-            )
-            raise Unmet(self._plain(shown))
+        a, b = _shown(have), _shown(want)
+        what = f"It is {a}; {b} was expected, give or take {tolerance:g}."
+        if a == b:  # they differ in digits or in entries that are not shown
+            what += f" The largest difference is {np.nanmax(np.abs(have - want)):.2g}."
+        raise Unmet(self._plain(what))
 
     def same(self, got: Any, expected: Any, *, mistakes: Mapping[str, Any] | None = None) -> None:
         """Objects unless two plain values are equal: names, indices in their order, dicts, lists.
@@ -105,17 +110,21 @@ class Marks:
         Arrays and tuples count as lists, `np.int64(3)` as 3. `mistakes` as in `near`.
         """
         have, want = _listed(got), _listed(expected)
-        for words, wrong in (mistakes or {}).items():
-            if _listed(wrong) == want:
-                raise ValueError(f"the mistake {words!r} gives the expected result")
-            if have == _listed(wrong):
+        known = {words: _listed(wrong) for words, wrong in (mistakes or {}).items()}
+        for words, other in known.items():
+            if other == want:
+                raise _unsound(words)
+        if have == want:
+            return
+        for words, other in known.items():
+            if have == other:
                 raise Unmet(words)
-        if have is None:
-            raise Unmet("It is None: is there a `return`?")
-        if have == "" or have is ...:
-            raise Unmet(UNWRITTEN)
-        if have != want:
-            raise Unmet(self._plain(f"It is {_short(have)}; {_short(want)} was expected."))
+        if nothing := _nothing(got):
+            raise Unmet(nothing)
+        a, b = _short(have), _short(want)
+        if a == b:  # "3" and 3, or a blank at the end
+            a, b = _short(repr(have)), _short(repr(want))
+        raise Unmet(self._plain(f"It is {a}; {b} was expected."))
 
     def holds(self, condition: Any, words: str) -> None:
         """Objects with these words unless the condition is true."""
@@ -125,41 +134,58 @@ class Marks:
     def refuses(self, call: Callable, words: str) -> None:
         """Objects with these words unless `call()` raises an exception.
 
-        An answer that is not written yet refuses nothing.
+        An answer that is not written yet refuses nothing, nor does one that lacks a name.
         """
         try:
             call()
         except Exception as error:
-            if "NotImplementedError" in f"{type(error).__name__} {error}":
-                raise NotImplementedError from error
+            if isinstance(error, NameError) or _unwritten(error):
+                raise
             return
         raise Unmet(words)
 
     def total(self) -> float:
         """The points of all cases; prints them, and keeps them for `score`."""
+        points = round(float(self.points), 9)  # 0.1 + 0.2 must not be more than the cell's 0.3
         if not self.hidden:
-            SCORES[self.task] = (self.points, self.most)
+            SCORES[self.task] = (points, self.most)
         kind = "hidden" if self.hidden else "visible"
-        print(f"{self.task}: {self.points:g} of {_points(self.most)} on {kind} cases")
-        return float(self.points)
+        print(f"{self.task}: {points:g} of {_points(self.most)} on {kind} cases")
+        return points
+
+    def _heard(self) -> contextlib.AbstractContextManager:
+        """Lets a learner hear what the tried code says, all of it on standard output.
+
+        A hidden case must not be read out by the code that it tries, so there nothing is heard.
+        """
+        if not self.hidden:
+            return contextlib.redirect_stderr(sys.stdout)
+        from IPython.utils.capture import capture_output  # late: visible cases do without
+
+        return capture_output()  # what `display` shows as well
 
     def _plain(self, words: str) -> str:
         """Words that show values, which a hidden case must not."""
         return "The result is not the expected one." if self.hidden else words
 
-    def _told(self, error: Exception) -> str:
-        name, text = type(error).__name__, str(error)
+    def _told(self, error: BaseException) -> str:
+        kind = type(error)
         if isinstance(error, Unmet):
-            return text
-        if "NotImplementedError" in f"{name} {text}":
+            return str(error)
+        if _unwritten(error):
             return UNWRITTEN
-        if isinstance(error, NameError) and error.name:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        cells = {frame.f_code.co_filename for frame in frames} - {__file__}
+        # A hidden case names what it calls itself; other names may be made of what it handed over
+        if isinstance(error, NameError) and error.name and (not self.hidden or len(cells) == 1):
             return f"There is no name {error.name!r} yet: run the cell that defines it."
         if self.hidden:  # not even the name of an exception that the learner's code may have made
-            return f"Your code stopped with {name if hasattr(builtins, name) else 'an exception'}."
-        own = [one for one in traceback.extract_tb(error.__traceback__) if one.filename != __file__]
-        last = linecache.getline(own[-1].filename, own[-1].lineno or 0).strip() if own else ""
-        return f"Your code stopped with {name}: {text}" + (f" (at `{last}`)" if last else "")
+            known = getattr(builtins, kind.__name__, None) is kind
+            return f"Your code stopped with {kind.__name__ if known else 'an exception'}."
+        text = _text(error)
+        said = f"{kind.__name__}: {text}" if text else kind.__name__
+        last = _line(error)
+        return f"Your code stopped with {said}" + (f" (at `{last}`)" if last else "")
 
 
 def score() -> None:
@@ -175,24 +201,56 @@ def score() -> None:
 
 
 def _points(points: float) -> str:
-    return f"{points:g} point" + "s" * (points != 1)
+    return f"{points:g} point{'' if points == 1 else 's'}"
 
 
-def _numbers(value: Any) -> np.ndarray:
-    """Numbers as an array; Unmet where they are none, in words about what they are."""
-    if value is None:
-        raise Unmet("It is None: is there a `return`?")
-    if value is ...:
-        raise Unmet(UNWRITTEN)
-    if hasattr(value, "detach"):  # a tensor, named without importing torch
-        value = value.detach().cpu()
-        value = value.float() if value.is_floating_point() else value
-    if callable(value):
-        raise Unmet("It is a function: is it called, with brackets?")
+def _unsound(words: str) -> Unmet:
+    what = f"the mistake {words!r} gives the expected result"
+    return Unmet(f"This case is at fault, not your answer: {what}. Tell your teacher.")
+
+
+def _unwritten(error: BaseException) -> bool:
+    """Whether the stub stopped it, here or in another process; torch's own errors have a text."""
+    text = _text(error)
+    return not text if isinstance(error, NotImplementedError) else "NotImplementedError" in text
+
+
+def _text(error: BaseException) -> str:
+    """What an exception says, "" where a class of the learner's own fails to say it."""
     try:
-        return np.asarray(value, float)
-    except (TypeError, ValueError):
-        raise Unmet(f"It is a {type(value).__name__} where numbers were expected.") from None
+        return str(error)
+    except Exception:
+        return ""
+
+
+def _line(error: BaseException) -> str:
+    """The notebook's own line that led to an error, or "": a library's would help nobody."""
+    own = [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__") == "__main__"
+    ]
+    return linecache.getline(*own[-1]).strip() if own else ""
+
+
+def _nothing(value: Any) -> str:
+    """What to say where there is no result yet, "" where there is one."""
+    if value is None:
+        return "It is None: is there a `return`?"
+    if value is ... or (isinstance(value, str) and not value):
+        return UNWRITTEN
+    return "It is a function: is it called, with brackets?" if callable(value) else ""
+
+
+def _numbers(value: Any) -> np.ndarray | None:
+    """Numbers as an array, None where they are none."""
+    try:
+        array = np.asarray(_listed(value))
+    except ValueError:  # rows of unequal length
+        return None
+    # numpy alone would read "0.5" as 0.5 and None as nan
+    plain = all(isinstance(one, Real) for one in array.ravel().tolist())
+    return array.astype(float) if plain else None
 
 
 def _close(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
@@ -201,14 +259,14 @@ def _close(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
 
 def _listed(value: Any) -> Any:
     """Plain Python values: what two libraries hold alike compares alike."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray | np.generic):
+    if hasattr(value, "tolist") and not callable(value):  # numpy's, torch's, pandas' alike
         return value.tolist()
     if isinstance(value, list | tuple):
         return [_listed(item) for item in value]
     if isinstance(value, dict):
-        return {_listed(key): _listed(item) for key, item in value.items()}
+        # A key may be a tuple, which has to stay one
+        plain = {key: key.item() if isinstance(key, np.generic) else key for key in value}
+        return {plain[key]: _listed(item) for key, item in value.items()}
     return value
 
 

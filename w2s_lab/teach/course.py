@@ -104,7 +104,7 @@ def check_exercises(only: Sequence[str] = ()) -> list[str]:
         target, expected = _released(path), release_notebook(read_assignment(path))
         if not target.is_file():
             findings.append(f"{target}: is missing; {mend}")
-        elif target.read_text("utf-8") != lessons.canonical(expected):
+        elif target.read_bytes() != lessons.canonical(expected).encode():
             findings.append(f"{target}: differs from its source; {mend}")
     if not only:
         for folder, suffixes in ((FOLDER, (".ipynb",)), (RELEASED, (".ipynb", ".py"))):
@@ -114,7 +114,8 @@ def check_exercises(only: Sequence[str] = ()) -> list[str]:
         course = _map()
         findings += leaks([tasks for tasks, _ in course], RELEASED)
         findings += [line for tasks, found in course for line in outline.gaps(found, tasks)]
-        if _text(outline.PAGE) != outline.page(course):
+        page = Path(outline.PAGE)
+        if not page.is_file() or page.read_bytes() != outline.page(course).encode():
             findings.append(f"{outline.PAGE}: differs from its sources; {mend}")
     return findings
 
@@ -124,6 +125,10 @@ def _chosen(names: Sequence[str], folder: str) -> list[str] | None:
 
     A project may have lessons without exercises; without lessons it is none.
     """
+    for name in names:
+        if Path(name).parent.name not in ("", lessons.FOLDER, FOLDER):
+            mend = f"name it in {lessons.FOLDER}/ or {FOLDER}/, or without a folder"
+            raise W2SError("has no source there", where=name, mend=mend)
     if folder != lessons.FOLDER and not Path(folder).is_dir():
         return None
     bare = [name for name in names if Path(name).parent.name in ("", folder)]
@@ -145,10 +150,3 @@ def _map() -> list[tuple[Assignment, list[outline.Objective]]]:
         lesson = Path(lessons.FOLDER) / path.name
         course.append((tasks, outline.objectives(lesson, lessons.TAGS, tasks)))
     return course
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8")
-    except FileNotFoundError:
-        return ""

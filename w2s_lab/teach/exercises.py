@@ -7,6 +7,7 @@ docs/write-an-exercise.md explains the format to authors.
 
 import copy
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,9 @@ SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 HIDE, UNHIDE = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
-LIKE_A_MARK = re.compile(r"(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)", re.IGNORECASE)
+LIKE_A_MARK = re.compile(
+    r"(BEGIN|END)[ _-]*(SOLUTION|HIDDEN[ _-]*TEST|MARK[ _-]*SCHEME)", re.IGNORECASE
+)
 # what nbgrader puts in the place of a solution
 CODE_STUB, TEXT_STUB = "# YOUR CODE HERE\nraise NotImplementedError()", "YOUR ANSWER HERE"
 # what is seen of a check while it is folded
@@ -33,9 +36,13 @@ HIDDEN_TITLE = "# Hidden cases run here when the notebook is graded"
 TITLE = re.compile(r"## (\S.*)\n\n")
 SEED = re.compile(r"^SEED = 0$", re.MULTILINE)
 
-CRITERION = re.compile(r"- \*\*(\d+(?:\.\d+)?)\*\* (.+)")
-RUBRIC = re.compile(r"\n### Rubric\n")
-EXEMPLAR = re.compile(r"\n### Exemplar, (\d+(?:\.\d+)?) of (\d+(?:\.\d+)?)\n")
+OBJECTIVES = re.compile(r"[1-9]\d*(, [1-9]\d*)*")
+
+NUMBER = r"(\d+(?:\.\d+)?)"
+CRITERION = re.compile(rf"^- \*\*{NUMBER}\*\* (.+(?:\n  .+)*)", re.MULTILINE)
+HEADING = re.compile(r"^#+ (.+)\n", re.MULTILINE)
+EXEMPLAR = re.compile(rf"Exemplar, {NUMBER} of {NUMBER}")
+LONGEST_ID = 64  # of a notebook's cell (nbformat 4.5)
 
 
 @dataclass(frozen=True)
@@ -119,11 +126,11 @@ def read_assignment(path: str | Path) -> Assignment:
     path = Path(path)
     stop = stopper(path)
     cells = read_cells(path, tags=(), options=(*ROLES, *DETAILS, "points"))
-    seeds = [cell for cell in cells if "given" in cell.options and SEED.search(cell.text)]
+    given = [cell for cell in cells if "given" in cell.options]
+    seeds = [cell.line for cell in given for _ in SEED.findall(cell.text)]
     if len(seeds) != 1:
-        where = seeds[1].line if seeds else cells[0].line
-        what = f"{len(seeds)} given cells with the line `SEED = 0`"
-        stop(where, what, 'write it in one cell, marked `given="seed"`')
+        what = f"{len(seeds)} lines `SEED = 0` in given cells"
+        stop((seeds or [cells[0].line])[-1], what, 'write one, in a cell marked `given="seed"`')
 
     parts: dict[str, dict[str, Cell]] = {}  # task → role → cell, in the source's order
     lines: dict[str, int] = {}  # grade id → line
@@ -139,6 +146,8 @@ def read_assignment(path: str | Path) -> Assignment:
         id = _grade_id(cell)
         if id in lines:
             stop(cell.line, f"{id} is there already, in line {lines[id]}", "rename one")
+        if len(f"{path.stem}-{id}") > LONGEST_ID:
+            stop(cell.line, f"{id} is too long for the id of a cell", "choose a shorter name")
         lines[id] = cell.line
         if role == "given":
             continue
@@ -181,10 +190,10 @@ def _check_marks(cell: Cell, role: str, stop: Stop) -> None:
     opened = 0
     for number, text in enumerate(cell.text.split("\n"), start=cell.line + 1):
         mark = LIKE_A_MARK.search(text)
-        if not mark:
-            continue
-        if role != "answer" or mark[2].upper() != "SOLUTION":
+        if mark and (role != "answer" or mark[2].upper() != "SOLUTION"):
             stop(number, f"{mark[0]!r} does not belong in this cell", "remove it")
+        if not mark and not (role == "answer" and text.strip().startswith("###")):
+            continue  # in an answer, ### is for marks: one that is misspelt must not pass
         if text.strip() not in (BEGIN, END):
             stop(number, f"not a solution mark: {text.strip()!r}", f"write `{BEGIN}` or `{END}`")
         if (text.strip() == BEGIN) == bool(opened):
@@ -207,22 +216,22 @@ def _exercise(name: str, parts: dict[str, Cell], stop: Stop) -> Exercise:
         stop(spec.line, f"unknown kind {kind!r}", f"choose from: {', '.join(KINDS)}")
     if (kind == "explain") != ("essay" in parts):
         stop(spec.line, f"a task to {kind}, and its essay", "explain with an essay, else without")
-    if isinstance(minutes, str) or minutes < 1:
-        stop(spec.line, f"minutes are {minutes!r}", "give a number, without quotes")
-    if isinstance(difficulty, str) or not 1 <= difficulty <= HARDEST:
-        mend = f"give a number from 1 to {HARDEST}, without quotes"
+    if isinstance(minutes, str) or minutes < 1 or minutes % 1:
+        stop(spec.line, f"minutes are {minutes!r}", "give a whole number, without quotes")
+    if isinstance(difficulty, str) or difficulty not in range(1, HARDEST + 1):
+        mend = f"give a whole number from 1 to {HARDEST}, without quotes"
         stop(spec.line, f"difficulty is {difficulty!r}", mend)
-    numbers = re.findall(r"\d+", str(objective if isinstance(objective, str) else int(objective)))
+    objectives = objective if isinstance(objective, str) else f"{objective:g}"
     title = TITLE.match(spec.text)
     if title is None:
         stop(spec.line, "the task has no title", "begin its text with `## Title` and a blank line")
-    if not numbers:
-        stop(
-            spec.line, f"no objective in {objective!r}", 'write `objective=1` or `objective="1, 2"`'
-        )
+    if not OBJECTIVES.fullmatch(objectives):
+        mend = 'write `objective=1` or `objective="1, 2"`'
+        stop(spec.line, f"no objective in {objectives!r}", mend)
     hints = parts["hints"]
-    if len(_steps(hints.text)) != 3:
-        what = f"{len(_steps(hints.text))} hints"
+    begun = [step[:3] for step in _steps(hints.text)]
+    if begun != ["1. ", "2. ", "3. "]:
+        what = f"{len(begun)} hints, which begin {', '.join(f'`{one}`' for one in begun)}"
         stop(hints.line, what, "write three paragraphs that begin `1. `, `2. `, `3. `")
     return Exercise(
         name=name,
@@ -230,7 +239,7 @@ def _exercise(name: str, parts: dict[str, Cell], stop: Stop) -> Exercise:
         kind=str(kind),
         minutes=int(minutes),
         difficulty=int(difficulty),
-        objectives=tuple(map(int, numbers)),
+        objectives=tuple(map(int, objectives.split(", "))),
         visible=float(parts["check"].options["points"]),
         hidden=float(parts["hidden"].options["points"]),
         essay=_essay(parts["essay"], stop) if "essay" in parts else None,
@@ -241,31 +250,35 @@ def _exercise(name: str, parts: dict[str, Cell], stop: Stop) -> Exercise:
 def _essay(cell: Cell, stop: Stop) -> Essay:
     """The rubric and exemplars below a model answer; the model answer is the first exemplar."""
     points = float(cell.options["points"])
-    model, *rest = RUBRIC.split(f"\n{cell.text}\n")
-    if not rest:
+    model, *rest = HEADING.split(f"{cell.text}\n")
+    if not model.strip():
+        stop(cell.line, "the essay has no model answer", "begin with it")
+    if rest[:1] != ["Rubric"]:
         stop(cell.line, "the essay has no rubric", "add `### Rubric` below the model answer")
-    rubric, *graded = EXEMPLAR.split(rest[0])
-    criteria = tuple((float(worth), said) for worth, said in CRITERION.findall(rubric))
-    if sum(worth for worth, _ in criteria) != points:
-        what = f"the criteria add up to {sum(worth for worth, _ in criteria):g}, not {points:g}"
+    found = [(float(worth), " ".join(said.split())) for worth, said in CRITERION.findall(rest[1])]
+    if not math.isclose(total := sum(worth for worth, _ in found), points):
+        what = f"the criteria add up to {total:g}, not {points:g}"
         stop(cell.line, what, "write them as `- **2** says that ...`")
     exemplars = [Exemplar(points, model.strip(), "It meets each criterion.")]
-    for got, most, text in zip(graded[::3], graded[1::3], graded[2::3], strict=True):
-        said, _, why = text.partition("\nWhy: ")
-        if float(most) != points or not float(got) < points or not why.strip():
-            stop(cell.line, f"the exemplar of {got} of {most}", "give fewer points, and `Why: ...`")
-        exemplars.append(Exemplar(float(got), said.strip(), why.strip()))
+    for heading, text in zip(rest[2::2], rest[3::2], strict=True):
+        graded = EXEMPLAR.fullmatch(heading)
+        if not graded:
+            stop(cell.line, f"unknown heading {heading!r}", "write `### Exemplar, 1 of 4`")
+        got, most = map(float, graded.groups())
+        said, _, why = (part.strip() for part in text.partition("\nWhy: "))
+        if most != points or got >= points or not said or not why:
+            what = f"the exemplar of {got:g} of {most:g}"
+            stop(cell.line, what, f"give a text, fewer points than {points:g}, and `Why: ...`")
+        exemplars.append(Exemplar(got, said, why))
     if len({one.points for one in exemplars}) < 3:
         what = "fewer than two weaker exemplars"
         stop(cell.line, what, "add two, as `### Exemplar, 1 of 4`, with different points")
-    return Essay(points, criteria, tuple(exemplars))
+    return Essay(points, tuple(found), tuple(exemplars))
 
 
 def _steps(hints: str) -> list[str]:
-    """The texts of the paragraphs `1. ...`, `2. ...`; [] where they are not numbered so."""
-    steps = re.split(r"(?:^|\n\n)(?=\d\. )", hints.strip())[1:]
-    told = [step[3:] for step in steps]
-    return told if [step[:3] for step in steps] == [f"{n}. " for n in range(1, 4)] else []
+    """The hints, each with its number; what stands before the first is a step as well."""
+    return re.split(r"\n\n(?=\d\. )", hints.strip())
 
 
 def solution_notebook(assignment: Assignment, *, seed: int = 0):
@@ -347,7 +360,7 @@ def _filled(cell: Cell, role: str, assignment: Assignment) -> str:
     if role == "task":
         return _headed(cell, assignment)
     if role == "hints":
-        return ladder(_steps(cell.text))
+        return ladder([step[3:] for step in _steps(cell.text)])
     if role == "check":
         return f"{CHECK_TITLE}\n{cell.text}"
     if role == "hidden":
@@ -400,7 +413,7 @@ def _headed(cell: Cell, assignment: Assignment) -> str:
         task.kind.capitalize(),
         f"about {task.minutes} minutes",
         f"difficulty {task.difficulty} of {HARDEST}",
-        f"{task.points:g} points: {worth}",
+        f"{task.points:g} point{'s' * (task.points != 1)}: {worth}",
         f"objective{'s' * many} {' and '.join(map(str, task.objectives))}",
     ]
     rest = cell.text.partition("\n")[2]

@@ -1,92 +1,122 @@
 """What students must not see, looked for in what students receive.
 
 It knows nothing of how a release is made: it reads the sources, and then every byte of the result.
+It knows lines: an answer in other words or names, or as a picture, or half a line, it cannot see.
 """
 
 import base64
-import binascii
+import html
 import json
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from w2s_lab.teach.exercises import LIKE_A_MARK, Assignment, release_notebook, solution_notebook
+from w2s_lab.teach.exercises import BEGIN, END, LIKE_A_MARK, Assignment
 
 # Characters, spaces aside. Half of Python has lines like `return x`: they are no secret. A longer
 # line is looked for as a whole line, and only a long one inside a text as well.
 LEAST, LONG = 10, 24
-# what a release may name although a source's hidden part names it too
-ALLOWED = ("marks.total()",)
+ESCAPED, TAG = re.compile(r"\\(.)"), re.compile(r"<[^<>]*>")
 
 
-def secrets(assignment: Assignment) -> set[str]:
-    """The lines of answers, hidden cases, keys, model answers and rubrics, each without spaces.
+def secrets(assignments: Iterable[Assignment]) -> set[str]:
+    """The lines of answers, hidden cases, keys, model answers and rubrics, packed (see `packed`).
 
-    A line that the released cells have as well is no secret, nor is one of fewer than `LEAST`
-    characters.
+    No secret is a line that the rest of its source shows, one of fewer than `LEAST` characters, and
+    one below `LONG` that any of the sources shows: `marks.same(` alone gives nothing away.
     """
-    released = release_notebook(assignment).cells
-    public = {line for cell in released for line in _lines(cell.source)}
-    own = solution_notebook(assignment).cells
-    pairs = zip(own, released, strict=True)
-    hidden = {line for one, other in pairs if one.source != other.source for line in _lines(one)}
-    return {line for line in hidden - public - set(ALLOWED) if len(line) >= LEAST}
+    sources = [_shown_and_hidden(one) for one in assignments]
+    idioms = {line for shown, _ in sources for line in shown if len(line) < LONG}
+    found = set().union(*(hidden - shown for shown, hidden in sources)) - idioms
+    return {line for line in found if len(line) >= LEAST}
 
 
-def _lines(cell) -> Iterator[str]:
-    text = cell if isinstance(cell, str) else cell.source
-    return ("".join(line.split()) for line in text.split("\n"))
+def packed(text: str) -> str:
+    """A text without spaces and with one kind of quotes, as formatters leave it alone."""
+    return "".join(text.split()).replace("'", '"')
+
+
+def _shown_and_hidden(assignment: Assignment) -> tuple[set[str], set[str]]:
+    shown: set[str] = set()
+    hidden: set[str] = set()
+    for cell in assignment.cells:
+        inside = "hidden" in cell.options or "essay" in cell.options
+        for line in cell.text.split("\n"):
+            if line.strip() in (BEGIN, END):
+                inside = line.strip() == BEGIN
+            else:
+                (hidden if inside else shown).add(packed(line))
+    return shown, hidden
 
 
 def leaks(assignments: Iterable[Assignment], folder: str | Path) -> list[str]:
     """Where a file below `folder` holds a secret of any assignment: plain lines, or none.
 
     Notebooks are searched as a whole: sources, outputs, metadata, and attachments after decoding.
-    Every other file is searched as text.
+    Every other file is searched as text; one that is none is told as well.
     """
-    known = set().union(*map(secrets, assignments))
+    known = secrets(assignments)
     findings = []
     for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
-        findings += [f"{path}: {what}" for what in _found(texts(path.read_bytes()), known)]
+        try:
+            text = path.read_text("utf-8-sig")
+        except UnicodeDecodeError:
+            text = "\0"
+        if "\0" in text:
+            findings.append(f"{path}: is no text and cannot be searched; remove it")
+        else:
+            findings += [f"{path}: {what}" for what in _found(texts(text), known)]
     return findings
 
 
 def _found(found: Iterable[str], known: set[str]) -> Iterator[str]:
-    told = set()
-    for text in found:
-        packed, lines = "".join(text.split()), set(_lines(text))
+    told: set[str] = set()
+    long: dict[str, list[str]] = {}
+    for secret in known:
+        if len(secret) >= LONG:
+            long.setdefault(secret[:LONG], []).append(secret)
+    for text in {form for one in found for form in _forms(one)}:
         if mark := LIKE_A_MARK.search(text):
             told.add(f"has the mark {mark[0]!r}")
-        inside = {secret for secret in known if len(secret) >= LONG and secret in packed}
+        whole, lines = packed(text), {packed(line) for line in text.split("\n")}
+        # many secrets, few of them begun: much quicker than to look for each one
+        begun = {whole[i : i + LONG] for i in range(len(whole) - LONG + 1)} & long.keys()
+        inside = {secret for start in begun for secret in long[start] if secret in whole}
         told.update(f"gives away {secret[:60]!r}" for secret in inside | (lines & known))
     yield from sorted(told)
 
 
-def texts(content: bytes) -> Iterator[str]:
-    """Every text in a file: of a JSON file each key and string, base64 among them decoded."""
-    raw = content.decode("utf-8", "replace")
-    try:
-        yield from _strings(json.loads(raw))
-    except ValueError:
-        yield raw
+def _forms(text: str) -> set[str]:
+    """A text as it stands, as a string's source (`\\n` for a new line), and as HTML shows it."""
+    unescaped = ESCAPED.sub(lambda found: "\n" if found[1] == "n" else found[1], text)
+    return {text, unescaped, html.unescape(TAG.sub("", text))}
+
+
+def texts(text: str) -> Iterator[str]:
+    """A text and those inside it, however deep: keys and strings of JSON, what base64 encodes."""
+    yield text
+    for inner in _inside(text):
+        yield from texts(inner)
+
+
+def _inside(text: str) -> list[str]:
+    found: list[str] = []
+    with suppress(ValueError, RecursionError):  # it is no JSON
+        found += _strings(json.loads(text))
+    bare = "".join(text.split())
+    if len(bare) >= LEAST and len(bare) % 4 == 0:
+        with suppress(ValueError):  # nor base64
+            found.append(base64.b64decode(bare, validate=True).decode("utf-8", "replace"))
+    return found
 
 
 def _strings(value) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-        yield from _decoded(value)
     elif isinstance(value, list):
         if all(isinstance(item, str) for item in value):  # a notebook's way to store many lines
-            yield from _strings("".join(value))
-        else:
-            yield from (text for item in value for text in _strings(item))
+            yield "".join(value)
+        yield from (text for item in value for text in _strings(item))
     elif isinstance(value, dict):
         yield from (text for pair in value.items() for item in pair for text in _strings(item))
-
-
-def _decoded(text: str) -> Iterator[str]:
-    packed = "".join(text.split())
-    if len(packed) >= LEAST and len(packed) % 4 == 0:
-        try:
-            yield base64.b64decode(packed, validate=True).decode("utf-8", "replace")
-        except binascii.Error:
-            return

@@ -114,7 +114,7 @@ def page(course: Sequence[tuple[Assignment, Sequence[Objective]]]) -> str:
         lines += ["|---|---|---|---|---|"]
         for number, task in enumerate(tasks.exercises, start=1):
             facts = f"{task.kind} | {task.minutes} | {task.difficulty} of 5 | {task.points:g}"
-            lines.append(f"| {number} · {task.title} | {facts} |")
+            lines.append(f"| {number} · {_cell(task.title)} | {facts} |")
         lines += ["", "| objective | taught under | exercises | gradebook columns |"]
         lines += ["|---|---|---|---|"]
         lines += [_row(one) for one in found]
@@ -130,7 +130,12 @@ def _sums(exercises: Sequence[Exercise]) -> list[float]:
 
 
 def _row(one: Objective) -> str:
-    sections = "; ".join(one.sections)
+    sections = _cell("; ".join(one.sections))
     columns = ", ".join(f"`{id}`" for task in one.exercises for id in task.columns)
     names = ", ".join(task.name for task in one.exercises)
-    return f"| {one.number}. {one.text} | {sections} | {names} | {columns} |"
+    return f"| {one.number}. {_cell(one.text)} | {sections} | {names} | {columns} |"
+
+
+def _cell(text: str) -> str:
+    """A text that ends no cell of a table."""
+    return text.replace("|", "\\|")

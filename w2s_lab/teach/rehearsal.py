@@ -44,7 +44,7 @@ def rehearse(
     for cell in notebook.cells:
         about = cell.metadata.get("nbgrader")
         id = about["grade_id"] if about else ""
-        own = id.removesuffix("-check").removesuffix("-hidden")
+        own = id.rpartition("-")[0] if about and about["grade"] else id
         plain = not about or (about["locked"] and not about["grade"])
         if cell.cell_type != "code" or (task and not plain and own != task):
             continue
@@ -54,7 +54,7 @@ def rehearse(
         try:
             with contextlib.redirect_stdout(out):
                 value = _run(code, names, id or cell.id)
-        except Exception as caught:
+        except (Exception, SystemExit) as caught:  # sys.exit() ends a cell, not the kernel
             error = caught
         if plain and error:
             what = f"stopped with {type(error).__name__}: {error}"
@@ -74,10 +74,13 @@ def _run(code: str, names: dict, where: str) -> Any:
     return eval(compile(ast.Expression(last.value), where, "eval"), names)
 
 
-def _outcome(id: str, value: Any, error: Exception | None, most: float, printed: str) -> Outcome:
+def _outcome(
+    id: str, value: Any, error: BaseException | None, most: float, printed: str
+) -> Outcome:
     if error:
         return Outcome(0.0, most, f"{printed}{type(error).__name__}: {error}\n")
-    if not isinstance(value, float) or not 0 <= value <= most:
+    # nbgrader reads the repr, and cannot read that of numpy's floats
+    if type(value) is not float or not 0 <= value <= most:
         what = f"the test cell ends with {value!r}, not with points up to {most:g}"
         raise W2SError(what, where=id, mend="end it with `marks.total()`; its cases add up to them")
     return Outcome(value, most, printed)

@@ -6,6 +6,8 @@ Layout: nbgrader docs, "Philosophy" (source/, release/, submitted/ below one cou
 
 import csv
 import hashlib
+import io
+import os
 import re
 import sys
 import tempfile
@@ -28,6 +30,7 @@ from w2s_lab.teach.leaks import leaks
 RELEASE, PERSONAL, SOURCE = "release", "personal", "source"
 STUDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")  # becomes the name of a folder
 ID_COLUMNS = ("id", "student", "student_id")
+ROSTER = "roster.csv"
 SEEDS = 999_999
 README = """\
 # A course folder, made by `w2s-lab release`
@@ -62,7 +65,7 @@ def read_roster(path: str | Path) -> list[str]:
     except UnicodeDecodeError:
         raise W2SError("is not UTF-8", where=str(path), mend="save it as UTF-8") from None
     first = text.partition("\n")[0]
-    rows = csv.DictReader(text.splitlines(), delimiter=";" if first.count(";") else ",")
+    rows = csv.DictReader(io.StringIO(text), delimiter=max(",;", key=first.count))
     columns = [name.strip() for name in rows.fieldnames or ()]
     column = next((name for name in ID_COLUMNS if name in columns), None)
     if column is None:
@@ -120,8 +123,8 @@ def release(
     students = read_roster(roster) if roster else []
     assignments = [read_assignment(path) for path in sources(FOLDER, names or None)]
     files = _teachers(folder, assignments, seed_by_student)
-    if roster:
-        files[Path("roster.csv")] = Path(roster).read_text("utf-8-sig")
+    if roster and Path(roster).resolve() != (folder / ROSTER).resolve():
+        files[Path(ROSTER)] = Path(roster).read_text("utf-8-sig")
     given = _students(assignments, students if seed_by_student else [])
     _check_leaks(assignments, given)
     files |= given
@@ -172,12 +175,12 @@ def _place(folder: str, assignment: Assignment) -> Path:
 
 def _check_leaks(assignments: list[Assignment], files: Mapping[Path, str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for number, text in enumerate(files.values()):
-            (Path(folder) / f"{number}.ipynb").write_text(text, "utf-8")
+        for path, text in files.items():
+            write(Path(folder) / path, text, told=False)
         for found in leaks(assignments, folder):
-            what = f"a release {found.rpartition('.ipynb: ')[2]}"
-            raise W2SError(what, where=FOLDER, mend="move it behind a mark")
+            what = found.removeprefix(f"{folder}{os.sep}")
+            raise W2SError(what, mend="move it behind a mark in the source")
 
 
 def _differs(path: Path, text: str) -> bool:
-    return path.exists() and path.read_text("utf-8") != text
+    return path.exists() and path.read_bytes() != text.encode()

@@ -88,12 +88,12 @@ def read_cells(
                 form = 'write `# %%` or `# %% [markdown]`, then at most ` tags=["a", "b"]`'
                 stop(number, f"not a cell marker: {content.strip()!r}", form)
             named = re.findall(r"[\w-]+", marker[5] or "")
-            for tag in set(named) - set(tags):
-                stop(number, f"unknown tag {tag!r}", f"choose from: {', '.join(tags)}")
+            for tag in (tag for tag in named if tag not in tags):
+                stop(number, f"unknown tag {tag!r}", _choose(tags))
             pairs = re.findall(OPTION, marker[2])
             given = dict(pairs)
-            for name in given.keys() - set(options):
-                stop(number, f"unknown option {name!r}", f"choose from: {', '.join(options)}")
+            for name in (name for name in given if name not in options):
+                stop(number, f"unknown option {name!r}", _choose(options))
             if len(given) < len(pairs):
                 stop(number, "an option is given twice", "keep one")
             read = {k: v[1:-1] if v[0] == '"' else float(v) for k, v in given.items()}
@@ -118,6 +118,10 @@ def read_cells(
             stop(number, "a comment for nbval overrules the cell's tags", "use a tag instead")
         cells.append(Cell(number, kind, cell.source, own, read))
     return cells
+
+
+def _choose(names: Collection[str]) -> str:
+    return f"choose from: {', '.join(names)}" if names else "remove it: there are none here"
 
 
 def hashed_ids(stem: str, cells: Sequence[Cell]) -> list[str]:
