@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # `quiz` imports this module
 # ipywidgets gives each label the height of one line; a long option would run into the next
 STYLE = "<style>.w2s-quiz label {height: auto !important; white-space: normal}</style>"
 WIDE: dict[str, Any] = {"style": {"description_width": "initial"}, "layout": {"width": "95%"}}
+# sent on leaving the field: key by key, the last one may arrive after the button was pressed
+WHOLE: dict[str, Any] = {"continuous_update": False}
 
 
 def form(question: "Question", reply: Callable[[str, str], str]) -> Any:
@@ -52,7 +54,7 @@ def essay(question: "Question", compare: str) -> Any:
     """
     import ipywidgets
 
-    text = ipywidgets.Textarea(description="Your answer", rows=8, **WIDE)
+    text = ipywidgets.Textarea(description="Your answer", rows=8, **WHOLE, **WIDE)
     button = ipywidgets.Button(description="Compare")
     said, points, count = ipywidgets.HTML(), ipywidgets.VBox(), ipywidgets.HTML()
     ticks = [ipywidgets.Checkbox(description=p, indent=False, **WIDE) for p in question.options]
@@ -84,7 +86,7 @@ def _fields(question: "Question", name: str) -> list[Any]:
         steps = [f"Step {n}" for n, _ in enumerate(choices, start=1)]
         return [ipywidgets.Dropdown(options=offered, description=step, **WIDE) for step in steps]
     if question.kind == "numeric":  # a text field, for a number field would refuse "0,5"
-        return [ipywidgets.Text(description=name, **WIDE)]
+        return [ipywidgets.Text(description=name, **WHOLE, **WIDE)]
     return [ipywidgets.RadioButtons(options=choices, value=None, description=name, **WIDE)]
 
 
