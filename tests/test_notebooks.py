@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from w2s_lab import quiz
 from w2s_lab.teach import build
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +38,22 @@ def test_every_lesson_proves_at_least_three_claims_and_was_executed():
     assert notebooks, "there are no lessons"
     reasons = {path.name: unproved(nbformat.read(path, 4)) for path in notebooks}
     assert not any(reasons.values()), reasons
+
+
+def test_each_question_of_the_bank_is_asked_once_in_its_own_lesson():
+    for source in build.sources(LESSONS):
+        asked = re.findall(r'^(?:ask|predict)\("([\w-]+)"\)$', source.read_text("utf-8"), re.M)
+        assert sorted(asked) == sorted(id for id in quiz.bank() if id[:2] == source.name[:2])
+
+
+def test_each_prediction_comes_back_with_what_was_measured():
+    for source in build.sources(LESSONS):
+        text = source.read_text("utf-8")
+        kinds = {id: question.kind for id, question in quiz.bank().items()}
+        predicted = [id for id in kinds if id[:2] == source.name[:2] and kinds[id] == "predict"]
+        assert predicted, source.name
+        for id in predicted:
+            assert text.index(f'predict("{id}")') < text.index(f'recall("{id}", measured=')
 
 
 NOISY = "import sys\nprint('noise', file=sys.stderr)\n'shown'"
@@ -77,7 +94,9 @@ def test_nbval_fails_an_altered_claim_and_passes_a_stripped_notebook(tmp_path):
         change(notebook)
         nbformat.write(notebook, tmp_path / f"{name}.ipynb")
     # the flags that `make test` gives, so that this holds for the command that counts
-    flags = re.search(r"-m pytest (--nbval.*) notebooks solutions$", (ROOT / "Makefile").read_text(), re.M)
+    flags = re.search(
+        r"-m pytest (--nbval.*) notebooks solutions$", (ROOT / "Makefile").read_text(), re.M
+    )
     assert flags
     command = [sys.executable, "-m", "pytest", *flags[1].split(), "-q", "-p", "no:cacheprovider"]
     command += ["--color=no", f"-c{ROOT / 'pyproject.toml'}", f"--rootdir={tmp_path}", tmp_path]
