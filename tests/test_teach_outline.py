@@ -6,8 +6,9 @@ import pytest
 from test_teach_exercises import SOURCE, cell, changed, read
 
 from w2s_lab.errors import W2SError
+from w2s_lab.quiz import Question
 from w2s_lab.teach.build import TAGS
-from w2s_lab.teach.outline import gaps, objectives, page
+from w2s_lab.teach.outline import gaps, objectives, page, questions
 
 # the lesson of SOURCE; test_teach_course.py builds it as well
 LESSON = """\
@@ -232,3 +233,15 @@ def test_every_column_of_the_gradebook_is_on_the_page(course):
     for assignment, _ in course:
         for task in assignment.exercises:
             assert all(f"`{id}`" in text for id in task.columns)
+
+
+def test_questions_are_counted_by_lesson_and_kind():
+    def question(id, kind):
+        return Question(id, kind, "?", ("a", "b"), ("c", "d"))
+
+    kinds = [("00-x", "choice"), ("00-y", "choice"), ("01-z", "essay")]
+    table = questions([question(*one) for one in kinds]).splitlines()
+    assert table[-5].split(" | ")[1:4] == ["choice", "true-false", "order"]
+    assert table[-3] == "| 00 | 2 | 0 | 0 | 0 | 0 | 0 | 2 |"
+    assert table[-2] == "| 01 | 0 | 0 | 0 | 0 | 1 | 0 | 1 |"
+    assert table[-1] == "| together | 2 | 0 | 0 | 0 | 1 | 0 | 3 |"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from w2s_lab.errors import W2SError
+from w2s_lab.quiz import bank
 from w2s_lab.teach import build as lessons
 from w2s_lab.teach import outline
 from w2s_lab.teach.exercises import (
@@ -40,7 +41,7 @@ def build(names: Sequence[str] = (), *, size: str = "lab") -> list[Path]:
     if (own := _chosen(names, FOLDER)) is not None:
         for path in lessons.sources(FOLDER, own):
             written += build_exercises(path)
-        written.append(lessons.write(Path(outline.PAGE), outline.page(_map())))
+        written.append(lessons.write(Path(outline.PAGE), _page(_map())))
     return written
 
 
@@ -115,7 +116,7 @@ def check_exercises(only: Sequence[str] = ()) -> list[str]:
         findings += leaks([tasks for tasks, _ in course], RELEASED)
         findings += [line for tasks, found in course for line in outline.gaps(found, tasks)]
         page = Path(outline.PAGE)
-        if not page.is_file() or page.read_bytes() != outline.page(course).encode():
+        if not page.is_file() or page.read_bytes() != _page(course).encode():
             findings.append(f"{outline.PAGE}: differs from its sources; {mend}")
     return findings
 
@@ -141,6 +142,10 @@ def _solved(path: Path):
 
 def _released(source: Path) -> Path:
     return Path(RELEASED) / f"{source.stem}.ipynb"
+
+
+def _page(course: Sequence[tuple[Assignment, Sequence[outline.Objective]]]) -> str:
+    return outline.page(course) + outline.questions(bank().values())
 
 
 def _map() -> list[tuple[Assignment, list[outline.Objective]]]:

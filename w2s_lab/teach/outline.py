@@ -4,11 +4,14 @@ It is made from the sources alone; what is missing on it is told line by line.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from w2s_lab.errors import W2SError
+from w2s_lab.quiz import KINDS as ASKED
+from w2s_lab.quiz import Question
 from w2s_lab.teach.exercises import KINDS, Assignment, Exercise
 from w2s_lab.teach.source import Cell, read_cells
 
@@ -120,6 +123,23 @@ def page(course: Sequence[tuple[Assignment, Sequence[Objective]]]) -> str:
         lines += [_row(one) for one in found]
         lines.append("")
     return "\n".join(lines)
+
+
+def questions(bank: Iterable[Question]) -> str:
+    """How many ungraded questions there are, by lesson and kind, as the end of the page."""
+    counted = Counter((question.id[:2], question.kind) for question in bank)
+    lessons = sorted({lesson for lesson, _ in counted})
+    rows = [(lesson, [counted[lesson, kind] for kind in ASKED]) for lesson in lessons]
+    rows.append(("together", [sum(column) for column in zip(*(n for _, n in rows), strict=True)]))
+    lines = [
+        "## Questions",
+        "",
+        "Ungraded, with an explanation for each answer. Those of 06 belong to the capstone.",
+        "",
+    ]
+    lines += [f"| lesson | {' | '.join(ASKED)} | together |", "|---" * (len(ASKED) + 2) + "|"]
+    lines += [f"| {name} | {' | '.join(map(str, ns))} | {sum(ns)} |" for name, ns in rows]
+    return "\n".join([*lines, ""])
 
 
 def _sums(exercises: Sequence[Exercise]) -> list[float]:
