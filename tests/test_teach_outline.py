@@ -243,5 +243,5 @@ def test_questions_are_counted_by_lesson_and_kind():
     table = questions([question(*one) for one in kinds]).splitlines()
     assert table[-5].split(" | ")[1:4] == ["choice", "true-false", "order"]
     assert table[-3] == "| 00 | 2 | 0 | 0 | 0 | 0 | 0 | 2 |"
-    assert table[-2] == "| 01 | 0 | 0 | 0 | 0 | 1 | 0 | 1 |"
-    assert table[-1] == "| together | 2 | 0 | 0 | 0 | 1 | 0 | 3 |"
+    assert table[-2] == "| 01 | 0 | 0 | 0 | 0 | 0 | 1 | 1 |"
+    assert table[-1] == "| together | 2 | 0 | 0 | 0 | 0 | 1 | 3 |"
