@@ -223,7 +223,8 @@ ask("00-report")
 # %% [markdown]
 # ## What was shown here
 #
-# - PGR is a share of a gap; without a gap it is undefined, and near one its interval is unbounded.
+# - PGR is a share of a gap. Without a gap it is undefined; over a tiny one its interval says next to
+#   nothing, or has no bounds.
 # - Two teachers of equal accuracy teach different things.
 # - A number without its baselines and its interval is not a result.
 #
