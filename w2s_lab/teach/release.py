@@ -39,7 +39,8 @@ README = """\
 |---|---|
 {rows}
 It has nbgrader's layout. Put what comes back at `submitted/STUDENT/ASSIGNMENT/NOTEBOOK.ipynb`, then
-`w2s-lab grade submitted --assignment source/ASSIGNMENT/NOTEBOOK.ipynb ...`, or nbgrader itself.
+`nbgrader autograde ASSIGNMENT`. nbgrader restores the locked cells, and with them `SEED = 0`; answers
+are functions, so they are graded alike whatever numbers a student had.
 """
 CONFIG = """\
 # For those who also run nbgrader in this folder.
