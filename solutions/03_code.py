@@ -84,27 +84,27 @@ with marks.case("q1 to q3 have one of the letters a to d, q4 has six letters", p
     )
 marks.total()
 
-# %% hidden="strategy" points=2
+# %% hidden="strategy" points=4
 marks = Marks("strategy", hidden=True)
-with marks.case("q1: the advantage", points=0.5):
+with marks.case("q1: the advantage"):
     marks.same(answers["q1"], "c", mistakes={
         "More texts by the same writer are not better texts: it makes the same mistakes.": "a",
         "Training changes what the large model says, and not how much work an answer takes.": "b",
         "Somebody has to know whether the student explains well; weak texts cannot tell.": "d",
     })  # fmt: skip
-with marks.case("q2: the risk", points=0.5):
+with marks.case("q2: the risk"):
     marks.same(answers["q2"], "a", mistakes={
         "Training asks whether the weak text was matched. It never asks whether it is true.": "b",
         "What it learns about `get` is the danger, and it is not confined to losing something.": "c",
         "It can, but it is not paid to: what it is rewarded for is writing the weak text.": "d",
     })  # fmt: skip
-with marks.case("q3: the trade-off", points=0.5):
+with marks.case("q3: the trade-off"):
     marks.same(answers["q3"], "d", mistakes={
         "Only random mistakes cancel out. A habit is repeated 60,000 times.": "a",
         "A student knows more than its texts say, so it can get beyond them.": "b",
         "What a label costs is no measure of what it teaches.": "c",
     })  # fmt: skip
-with marks.case("q4: the order of the steps", points=0.5):
+with marks.case("q4: the order of the steps"):
     order = answers["q4"]
     marks.holds(sorted(order) == list("abcdef"), "q4 takes each of the letters a to f once.")
     for before, after, words in (
@@ -245,15 +245,16 @@ marks.total()
 # keeps the form and gives up some of the imitated mistakes. Write
 # `part_way(untouched, student, share)`.
 #
-# - `untouched` and `student` map names to numpy arrays; arrays of the same name have the same shape.
-#   `share` is a number from 0 to 1.
-# - Return a new dict with the same names. Arrays of decimal numbers (float32, float64) go the share
-#   of the way from `untouched` to `student`. At share 0 and at share 1 they are **exactly** those
-#   of `untouched` and of `student`, however different in size the two are.
+# - `untouched` and `student` map names to numpy arrays; arrays of the same name have the same shape
+#   and dtype. `share` is a number from 0 to 1.
+# - Return a new dict with the same names, and a new array for each of them. Arrays of decimal
+#   numbers (float32, float64) go the share of the way from `untouched` to `student`. At share 0 and
+#   at share 1 they are **exactly** those of `untouched` and of `student`, however different in size
+#   the two are.
 # - Arrays of whole numbers are no weights (a counter of steps, for example): they are as in
 #   `untouched`.
 # - Each array has the dtype that it has in `untouched`.
-# - Where the two dicts do not have the same names, raise a `ValueError`.
+# - Where the two dicts do not have the same names, raise an exception, such as a `ValueError`.
 # - Neither dict and none of their arrays may be changed. Models share arrays: two names of one dict
 #   may hold the very same one.
 #
@@ -298,19 +299,28 @@ with marks.case("A quarter of the way"):
         },
     )
 with marks.case("What was given stays as it was", points=0.5):
-    two = {"top": np.array([1.0, 2.0])}, {"top": np.array([3.0, 6.0])}
-    marks.near(part_way(*two, 0.5)["top"], [2.0, 4.0])
+    two = (
+        {"top": np.array([1.0, 2.0]), "steps": np.array([10])},
+        {"top": np.array([3.0, 6.0]), "steps": np.array([30])},
+    )
+    made = part_way(*two, 0.5)
+    marks.near(made["top"], [2.0, 4.0])
     marks.holds(
         np.array_equal(two[0]["top"], [1, 2]) and np.array_equal(two[1]["top"], [3, 6]),
         "Your function changes the arrays that it was given: the untouched model is lost.",
     )
+    marks.holds(
+        not any(np.shares_memory(made["steps"], model["steps"]) for model in two),
+        "You hand on an array that you were given: who changes the result changes that model too. "
+        "Make a new one.",
+    )
 with marks.case("Dicts with different names are refused", points=0.5):
     small, large = {"top": np.ones(2)}, {"top": np.ones(2), "bias": np.zeros(2)}
     marks.near(part_way(large, large, 0.5)["bias"], [0, 0])
-    for pair in ((small, large), (large, small)):
+    for pair in ((small, large), (large, small), (small, {"head": np.ones(2)})):
         marks.refuses(
             lambda pair=pair: part_way(*pair, 0.5),
-            "A name that only one model has goes unnoticed. Raise a ValueError, whichever it is.",
+            "A name that only one model has goes unnoticed. Raise an exception, whichever has it.",
         )
 marks.total()
 
@@ -346,14 +356,15 @@ with marks.case("Whole numbers and dtypes are kept", points=0.5):
         "An array has another dtype than in the untouched model: `astype` gives it back.",
     )
 with marks.case("The two ends are exact", points=0.5):
-    # beside 100,000,000 a float32 cannot hold a difference of 1
-    ends = np.array([[1e8, 1.0], [1.0, 1e8]], np.float32)
-    got = [part_way({"top": ends[0].copy()}, {"top": ends[1]}, x)["top"] for x in (0.0, 1.0)]
-    marks.near(got[0], [1e8, 1.0], tolerance=0)
-    marks.near(got[1], [1.0, 1e8], tolerance=0, mistakes={
-        "At 1 a small weight is lost: the difference to a large one was rounded. Weigh both ends "
-        "instead of adding a difference.": [0.0, 1e8],
-    })  # fmt: skip
+    # beside 2**27 a float32 cannot hold a difference of 1, beside 2**60 a float64 cannot
+    for big, kind in ((2.0**27, np.float32), (2.0**60, np.float64)):
+        ends = np.array([[big, 1.0], [1.0, big]], kind)
+        got = [part_way({"top": ends[0].copy()}, {"top": ends[1]}, x)["top"] for x in (0.0, 1.0)]
+        marks.near(got[0], [big, 1.0], tolerance=0)
+        marks.near(got[1], [1.0, big], tolerance=0, mistakes={
+            "At 1 a small weight is lost: the difference to a large one was rounded. Weigh both "
+            "ends instead of adding a difference.": [0.0, big],
+        })  # fmt: skip
 with marks.case("Two names that hold the same array", points=0.5):
     shared = np.array([2.0, 4.0])
     end = {name: np.array([4.0, 8.0]) for name in ("embed", "head")}
@@ -466,7 +477,7 @@ with marks.case("Three choices for the student, one against, one for neither", p
     )
 with marks.case("The student stands left in half of the pairs, and the key says where", points=0.5):
     for number in range(20):
-        shown, sides = sheet(list("ABCDEFGHIJ"), list("abcdefghij"), number)
+        shown, sides = map(list, sheet(list("ABCDEFGHIJ"), list("abcdefghij"), number))
         told = [pair[0 if side == "left" else 1] for pair, side in zip(shown, sides, strict=True)]
         marks.same(sorted(map(sorted, shown)), [[x, x.lower()] for x in "ABCDEFGHIJ"])
         marks.holds(told == list("ABCDEFGHIJ"), KEY)
@@ -481,24 +492,30 @@ with marks.case("A reader who always points to the left prefers nobody", points=
     for _ in range(20):
         count = 2 * int(draw.integers(5, 30))
         ours, theirs = ([f"{who} {i}" for i in range(count)] for who in ("ours", "theirs"))
-        shown, sides = sheet(ours, theirs, int(draw.integers(10**6)))
+        shown, sides = map(list, sheet(ours, theirs, int(draw.integers(10**6))))
         marks.near(share(sides, ["left"] * count), 0.5, mistakes={ALWAYS: 1.0})
         knows = ["left" if left.startswith("ours") else "right" for left, _ in shown]
         marks.near(share(sides, knows), 1.0, mistakes={KEY: 0.5})
 with marks.case("An odd number of pairs", points=0.5):
     for number in range(20):
-        shown, sides = sheet(list("ABCDEFG"), list("abcdefg"), number)
+        shown, sides = map(list, sheet(list("ABCDEFG"), list("abcdefg"), number))
         marks.holds(sides.count("left") in (3, 4), HALF)
         told = [pair[0 if side == "left" else 1] for pair, side in zip(shown, sides, strict=True)]
         marks.holds(told == list("ABCDEFG"), KEY)
 with marks.case("The seed draws the sides", points=0.5):
     seeds = draw.integers(10**6, size=60).tolist()
-    drawn = [sheet(list("ABCDEFGHIJKL"), list("abcdefghijkl"), number)[1] for number in seeds]
+    drawn, afresh = (
+        [list(sheet(list("ABCDEFGHIJKL"), list("abcdefghijkl"), number)[1]) for number in seeds]
+        for _ in range(2)
+    )
     marks.holds(
         all(len(set(sides)) == 2 for sides in zip(*drawn, strict=True)),
         "With every seed the same item has the student on the same side: a reader can learn that.",
     )
-    afresh = [sheet(list("ABCDEFGHIJKL"), list("abcdefghijkl"), number)[1] for number in seeds]
+    marks.holds(
+        len({tuple(sides) for sides in drawn}) > 20,
+        "Sixty seeds make only a few different sheets: a reader finds out the pattern.",
+    )
     marks.holds(drawn == afresh, "The same seed has to give the same sheet.")
 with marks.case("Your readers' choices", points=0.5):
     for _ in range(20):
@@ -645,9 +662,17 @@ marks = Marks("content", hidden=True)
 CAPITAL = "A capital at the start makes no name: any sentence has one."
 NUMBER = "You count numbers as names. A name has a letter."
 with marks.case("What is a name", points=0.5):
-    # names: HTTP, utf8, _x, readLine, B2, a_1; none: Return, The, A, 2024, 3, _, 10_000
-    text = "Return HTTP. The utf8 of _x; A 2024 readLine, 3 B2 (_) a_1, 10_000."
-    marks.near(supported(text, "HTTP utf8 _x"), 3 / 6, mistakes={CAPITAL: 3 / 9, NUMBER: 3 / 10})
+    # names: HTTP, utf8, _x, readLine, B2, a_1; none: Return, The, A, Or, None, Yes, 2024, 3, 12,
+    # 10_000, _. So 6 names, and 6 more with capitals, 5 without letters, of which 4 have a digit, 3
+    # nothing but digits and 2 an underscore
+    text = "Return HTTP. The utf8 of _x; A 2024 readLine, 3 B2 (_) a_1, 10_000 of 12. Or None, Yes."
+    marks.near(supported(text, "HTTP utf8 _x"), 3 / 6, mistakes={
+        CAPITAL: 3 / 12,
+        NUMBER: 3 / 11,
+        "You count runs of digits as names. A name has a letter.": 3 / 10,
+        "You count bare numbers as names. A name has a letter.": 3 / 9,
+        "You count what has no letter as a name, such as `_`.": 3 / 8,
+    })  # fmt: skip
     marks.near(supported("The Reader Reads 12 of 2024", "Reader 2024"), math.nan, mistakes={
         CAPITAL: 1 / 3,
         NUMBER: 1 / 2,
@@ -726,8 +751,8 @@ drawn_curves(np.random.default_rng([SEED, 20]))
 # - `curves` as above: each way has a list of rows, perhaps an empty one. `gold_price` is what one
 #   gold explanation costs, `weak_price` what **a thousand** weak ones cost, all in euros; `snippets`
 #   is how many the small model explains. Training is left out.
-# - Only what a row has can be bought. Way `"via weak"` costs its gold explanations and the weak ones
-#   of all snippets.
+# - Only the rows can be bought, and nothing between them. Way `"via weak"` costs its gold
+#   explanations and the weak ones of all snippets.
 # - A row whose interval does not lie above 0 (its `low` is 0 or less) is no offer. Nor is one that
 #   costs more than the budget; a price equal to the budget is paid.
 # - Of the offers, take the one with the highest gain, and of equal gains the cheapest. No two offers
@@ -760,6 +785,7 @@ def plan(curves, gold_price, weak_price, snippets, budget):
 marks = Marks("labels")
 MOST = "You buy as many gold explanations as the budget pays for. Fewer gained more."
 UNSURE = "The interval of that gain holds 0: it is no offer, however high the gain looks."
+LOWEST = "You rank by the lower end. It says who may compete; of those the highest gain wins."
 MACHINE = "You forgot what the weak explanations cost, so you call an offer paid that is not."
 OVER = "That costs more than the budget."
 CHEAP = "You take the cheapest. The budget is a limit, not a prize."
@@ -781,14 +807,15 @@ with marks.case("The lesson's run: strong on gold labels, the ceiling, and the s
 with marks.case("20,000 snippets, 3 euros for a gold explanation, 5 for 1,000 weak ones"):
     made = plan(
         {
-            "direct": [(20, 0.05, 0.01, 0.09), (50, 0.25, 0.02, 0.48), (90, 0.45, -0.05, 0.95),
-                       (100, 0.30, 0.20, 0.40), (200, 0.70, 0.60, 0.80)],
+            "direct": [(20, 0.05, 0.01, 0.09), (50, 0.25, 0.02, 0.48), (70, 0.28, 0.25, 0.31),
+                       (90, 0.45, -0.05, 0.95), (100, 0.30, 0.20, 0.40), (200, 0.70, 0.60, 0.80)],
             "via weak": [(50, 0.35, 0.20, 0.50), (100, 0.60, 0.50, 0.70)],
         },
         gold_price=3, weak_price=5, snippets=20_000, budget=300,
     )  # fmt: skip
     marks.same([made["way"], made["gold"]], ["via weak", 50], mistakes={
         UNSURE: ["direct", 90],
+        LOWEST: ["direct", 70],
         MACHINE: ["via weak", 100],
         OVER: ["direct", 200],
         CHEAP: ["direct", 20],
@@ -805,10 +832,10 @@ marks.total()
 marks = Marks("labels", hidden=True)
 
 
-def bought(curves, gold_price, machine, budget, unsure=False, by=lambda gain, cost: gain):
+def bought(curves, gold_price, machine, budget, unsure=False, column=1, by=lambda gain, cost: gain):
     """Way and number of the best row under a rule; the rule of the task by default."""
     every = [
-        (by(row[1], cost), -cost, way, row[0])
+        (by(row[column], cost), -cost, way, row[0])
         for way, rows in curves.items()
         for row in rows
         for cost in [row[0] * gold_price + machine * (way == "via weak")]
@@ -818,28 +845,36 @@ def bought(curves, gold_price, machine, budget, unsure=False, by=lambda gain, co
 
 
 with marks.case("Your curves, with twenty budgets"):
+    told, costs, bills, unpaid, rules = [], [], [], [], {}
     for place in range(20, 40):
         draw = np.random.default_rng([SEED, place])
         table = drawn_curves(draw)
         prices = int(draw.integers(1, 4)), int(draw.integers(2, 9))
         many, limit = 1000 * int(draw.integers(5, 30)), int(draw.integers(60, 600)) + 0.5
         rule = (table, prices[0], many / 1000 * prices[1])
-        right = bought(*rule, limit)
         known = {
+            "": bought(*rule, limit),
             UNSURE: bought(*rule, limit, unsure=True),
+            LOWEST: bought(*rule, limit, column=2),
             MACHINE: bought(*rule[:2], 0, limit),
+            THOUSAND: bought(*rule[:2], many * prices[1], limit),
             OVER: bought(*rule, math.inf),
             RATIO: bought(*rule, limit, by=lambda gain, cost: gain / cost),
             CHEAP: bought(*rule, limit, by=lambda gain, cost: -cost),
         }
+        for words, offer in known.items():
+            rules.setdefault(words, []).append(offer)
         made = plan(table, *prices, many, limit)
-        marks.same([made["way"], made["gold"]], right, mistakes={
-            words: offer for words, offer in known.items() if offer != right
-        })  # fmt: skip
-        extra = rule[2] * (right[0] == "via weak")
-        marks.near(made["cost"], right[1] * prices[0] + extra, mistakes={
-            "The weak explanations are missing in the cost.": right[1] * prices[0],
-        } if extra else {})  # fmt: skip
+        told.append([made["way"], made["gold"]])
+        costs.append(made["cost"])
+        way, number = known[""]
+        unpaid.append(number * prices[0])
+        bills.append(unpaid[-1] + rule[2] * (way == "via weak"))
+    # all budgets at once: at a single one, one mistake may look like another
+    right = rules.pop("")
+    marks.same(told, right, mistakes={w: found for w, found in rules.items() if found != right})
+    words = "The weak explanations are missing in the cost."
+    marks.near(costs, bills, mistakes={words: unpaid} if unpaid != bills else {})
 with marks.case("Nothing is surely better than the large model alone", points=0.5):
     table = {"direct": [(20, 0.2, 0.0, 0.4)], "via weak": [(10, 0.3, -0.1, 0.7)]}
     made = plan(table, 1, 1, 1000, 100)
@@ -895,17 +930,20 @@ marks.total()
 # | ceiling, trained on 64 gold pairs | −3.20 | 0.68 [0.59, 0.77] |
 #
 # The student's PGR is 0.54 [0.49, 0.59]. What it writes has a ROUGE-L 0.06 [0.01, 0.12] *below* that
-# of the untouched model. All of its texts begin with "Return"; of the gold texts 17 % do. Of the
-# words that the weak model made up it repeats 35 % for the same function and 26 % for another one;
-# the untouched model, which never read them, 15 % and 12 %.
+# of the untouched model. All of its texts begin with "Return"; of the gold texts 17 % do (12
+# functions). Of the words that the weak model made up it repeats 35 % for the same function and 26 %
+# for another one; the untouched model, which never read them, 15 % and 12 %.
 #
 # First commit yourself: which judgement do these numbers support?
 #
-# - (a) Sound as it stands: a PGR of 0.54 says that half of what experts know was passed on.
-# - (b) Sound on conditions: the explanations are cheap, but imitating all of them gave away most of
-#   what could be gained.
-# - (c) Unsound in principle: a large model cannot learn anything from a smaller one.
-# - (d) No judgement: 64 functions and 3 seeds are too few to say anything.
+# - (a) Sound if more snippets follow: a PGR of 0.54 says that half of the gap is closed, and each
+#   further explanation costs next to nothing.
+# - (b) Not sound as it stands: the explanations are cheap, but imitating all of them gave away most
+#   of what could be gained.
+# - (c) Not sound in any form: the texts of a smaller model, however they are chosen, leave a larger
+#   one no better than it was.
+# - (d) No judgement yet: with 64 functions and 3 seeds nobody can say which of these models is
+#   better than which.
 #
 # Then evaluate the strategy in 60 to 200 words: its main advantage, its most significant risk, where
 # these numbers show the one or the other, and what you advise the team to do.
@@ -924,16 +962,17 @@ position = "b"
 # model, with an interval that nearly touches 0. The PGR of 0.54 flatters, because it counts from a
 # weak model that lies far below the untouched one. That every text begins with "Return", that
 # ROUGE-L fell and that made-up words come back points to form that was learned and content that was
-# lost. So I call the strategy sound on conditions only. The same 40 gold pairs, used directly, gained
-# 0.69: that is the offer the weak texts have to beat. I would train on gold first, add only weak
-# texts that the model itself finds likely, or go only part of the way, and let readers compare blind
-# on expert explanations that nothing was trained on.
+# lost. So I would not carry it out as it stands. The same 40 gold pairs, used directly, gained 0.69:
+# that is the offer the weak texts have to beat. I would train on gold first, add only weak texts that
+# the model itself finds likely, or go only part of the way, and let readers compare blind on expert
+# explanations that nothing was trained on.
 #
 # ### Rubric
 # - **1** names the main advantage: explanations for all snippets, at a cost that hardly grows
 # - **1** names the most significant risk: mistakes and empty habits are rewarded and imitated
 # - **1** takes the gain over the untouched model, or the texts, as evidence, and not PGR alone
-# - **1** judges on a condition, and names a rival or a safeguard (gold directly, fewer texts, a test)
+# - **1** gives a judgement that follows from the numbers (on a condition, or against the plan as it
+#   stands), and names a rival or a safeguard (gold directly, fewer texts, a test)
 #
 # ### Exemplar, 2 of 4
 # The strategy is a good one because expert explanations are expensive and the small model can explain
@@ -965,8 +1004,8 @@ marks = Marks("advice", hidden=True)
 with marks.case("Which judgement the numbers support"):
     marks.same(position, "b", mistakes={
         "PGR counts from the weak model. From the untouched model it is 0.11 of 0.68 nats.": "a",
-        "It did learn from it: the student is better than the untouched model, by little.": "c",
-        "They say something: the intervals tell 0.11 and 0.69 apart beyond doubt.": "d",
+        "It did learn from them: the student is better than the untouched model, by little.": "c",
+        "One can: the intervals tell 0.11 and 0.69 apart beyond doubt.": "d",
     })  # fmt: skip
 marks.total()
 

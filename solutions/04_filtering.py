@@ -78,7 +78,7 @@ with marks.case("q1 has the letters a to e, and the others one of a to d", point
         marks.holds(answers[question] in list("abcd"), f"Put one letter behind {question}.")
 marks.total()
 
-# %% hidden="stages" points=2
+# %% hidden="stages" points=4
 marks = Marks("stages", hidden=True)
 ORDERS = {
     "bcdae": "You fill the choices before the weak model has read anything: by what would you choose?",
@@ -87,22 +87,22 @@ ORDERS = {
     "dcabe": "You set the test aside too late: the students may have learned from its texts.",
     "bdace": "You train before anything is chosen.",
 }
-with marks.case("q1: the order of the steps", points=0.5):
+with marks.case("q1: the order of the steps"):
     words = ORDERS.get(answers["q1"], "Ask of each step which other one it has to wait for.")
     marks.holds(answers["q1"] == "bdcae", words)
-with marks.case("q2: what a share of the gap says", points=0.5):
+with marks.case("q2: what a share of the gap says"):
     marks.same(answers["q2"], "c", mistakes={
         "That would be the share of clean text, which says nothing of a student yet.": "a",
         "The ends are other ones: both students learn from a choice at the same budget.": "b",
         "That would be recall. The gap is measured on students, not on documents.": "d",
     })  # fmt: skip
-with marks.case("q3: who sees a copy", points=0.5):
+with marks.case("q3: who sees a copy"):
     marks.same(answers["q3"], "d", mistakes={
         "A copy is about as likely as its original, and no less so.": "a",
         "A copy lies where its original lies: both are in the middle, or neither is.": "b",
         "To the classifier a copy is as clean as its original.": "c",
     })  # fmt: skip
-with marks.case("q4: what distillation cost", points=0.5):
+with marks.case("q4: what distillation cost"):
     marks.same(answers["q4"], "a", mistakes={
         "They are the same documents, so they have the same tokens.": "b",
         "The choice is made once, before the strong model learns anything.": "c",
@@ -127,11 +127,12 @@ marks.total()
 # - `text_perplexity(losses, mask)`: arrays of shape (texts, tokens) in, an array (texts,) out: the
 #   perplexity of each text over the tokens that count. A text of which no token counts has nan.
 # - `answer_difficulty(given, given_mask, alone, alone_mask)`: the instruction-following difficulty
-#   of each pair in its form by perplexities, an array (pairs,). `given` holds the losses of an
-#   instruction and its answer in one row, and `given_mask` is 1 on the answer only. `alone` holds
-#   the losses of the answer by itself; its width may differ. Return nan where one of the two
-#   perplexities is nan, and also where the difficulty is **above** 1, since answer and instruction
-#   hardly belong together there. Exactly 1 stays.
+#   of each pair, an array (pairs,), in its form by perplexities: that of the answer after its
+#   instruction, divided by that of the answer without it. `given` holds the losses of an instruction
+#   and its answer in one row, and `given_mask` is 1 on the answer only. `alone` holds the losses of
+#   the answer by itself; its width may differ. Return nan where one of the two perplexities is nan,
+#   and also where the difficulty is **above** 1, since answer and instruction hardly belong together
+#   there. Exactly 1 stays.
 #
 # Results may be off by a millionth.
 
@@ -181,6 +182,10 @@ with marks.case("With its instruction an answer has perplexity 2, without it 8")
             np.exp((2 + 2 * np.log(2)) / 4) / 8
         ],
         PADDING: [2**0.5 / 4],
+        # alone, three tokens of which one is padding: (log 8 + log 8 + 0) / 3 = log 4
+        "You leave out both masks; only the tokens of the answer count.": [
+            np.exp((2 + 2 * np.log(2)) / 4) / 4
+        ],
         "You divide the wrong way round: with the instruction stands above the line.": [4],
     })  # fmt: skip
 marks.total()
@@ -487,11 +492,12 @@ marks.total()
 # 1. Take one clean document from the store, and compare its mean in the colleague's function with
 #    that of its real tokens. Then take a broken one: which of the two comparisons is true?
 #
-# 2. Two faults: `losses.mean(axis=1)` divides by the width of the matrix, and `~outside` is true for
-#    nan. The first one hides what the second does to empty documents.
+# 2. Two places to look at: what the mean divides by, and what `~outside` makes of nan.
 #
-# 3. Divide `(losses * mask).sum(axis=1)` by `mask.sum(axis=1)`, let it be nan where there is no
-#    token, and keep where `(mean >= low) & (mean <= high)`.
+# 3. `losses.mean(axis=1)` divides by the width of the matrix, and `~outside` is true for nan; the
+#    first fault hides what the second does to empty documents. Divide `(losses * mask).sum(axis=1)`
+#    by `mask.sum(axis=1)`, let it be nan where there is no token, and keep where
+#    `(mean >= low) & (mean <= high)`.
 
 # %% [markdown] task="account" kind="implement" minutes=15 difficulty=3 objective="1, 2"
 # ## What the choice was worth, and whom it cost
@@ -586,6 +592,8 @@ with marks.case("An oracle that is no better than chance", points=0.5):
         "You see a gap where the oracle's choice is worse than chance.": [0.25, 0.8],
         "You test for the gap the wrong way round. These are losses.": [np.nan, -0.8],
     })  # fmt: skip
+    level = share_of(4.0, 3.9, 4.0)
+    marks.holds(level != level, "An oracle level with chance leaves no gap: return nan.")
 with marks.case("A trait that only dirt has", points=0.5):
     own = [["medical"], ["tables"], ["medical", "formulas"]]
     made = account(FOUR, SOME, LEAST, [True, False, True], [2], own)["dropped"]
@@ -595,6 +603,7 @@ with marks.case("A trait that only dirt has", points=0.5):
     marks.holds("formulas" in made, words)
     marks.near([made["medical"], made["formulas"]], [0.5, 0])
 with marks.case("Drawn stores", points=0.5):
+    told, right, by_seed = [], [], []
     for place in range(20):
         rng = np.random.default_rng([SEED, 30, place])
         start, reached, end = (rng.normal(m, 0.1, size=(3, 8)) for m in (4, 3.8, 3.5))
@@ -603,13 +612,15 @@ with marks.case("Drawn stores", points=0.5):
         own = [names[rng.uniform(size=3) < 0.4].tolist() for _ in range(60)]
         taken = rng.permutation(60)[:20].tolist()
         made = account(start, reached, end, good, taken, own)
-        part = (start.mean() - reached.mean()) / (start.mean() - end.mean())
-        by_seed = (start - reached).mean(axis=1) / (start - end).mean(axis=1)
-        words = "You average the shares of the seeds; take the share of the means over all seeds."
-        marks.near(made["recovered"], part, mistakes={words: by_seed.mean()})
+        told.append(made["recovered"])
+        right.append((start.mean() - reached.mean()) / (start.mean() - end.mean()))
+        by_seed.append(((start - reached).mean(axis=1) / (start - end).mean(axis=1)).mean())
         for name in names.tolist():
             here = {i for i in range(60) if good[i] and name in own[i]}
             marks.near(made["dropped"][name], len(here - {*taken}) / len(here))
+    # all stores at once: in a single one the two shares may agree by chance
+    words = "You average the shares of the seeds; take the share of the means over all seeds."
+    marks.near(told, right, mistakes={words: by_seed})
 marks.total()
 
 # %% [markdown] hints="account"
@@ -667,8 +678,8 @@ offers
 #
 # - whose price, fixed part and all texts together, the budget pays for (a price equal to the budget
 #   is paid), and
-# - whose interval lies wholly above 0. An end of exactly 0 is not above 0, and neither is nan, as
-#   the interval has it where it is undefined.
+# - whose interval lies wholly above 0. An end of exactly 0 is not above 0, nor is nan, which stands
+#   there where an interval is undefined.
 #
 # Where there is none, return `"random"`: a random choice costs nothing. No two scores recovered the
 # same share.
@@ -676,7 +687,7 @@ offers
 
 # %% answer="price"
 def choose_score(offers, texts, budget):
-    """The name of the affordable score that recovered most for certain; else "random"."""
+    """The affordable score with the highest share among those surely above 0; else "random"."""
     ### BEGIN SOLUTION
     good = {}
     for name, offer in offers.items():
@@ -689,25 +700,28 @@ def choose_score(offers, texts, budget):
 
 # %% check="price" points=2
 marks = Marks("price")
-# for 1,000 texts: band 10 TFLOP, vote 7, judge 25, guess 2
+# for 1,000 texts: band 10 TFLOP, vote 7, judge 25, guess 2, hand 3.5
 table = {
-    "band": {"recovered": 0.4, "low": 0.2, "high": 0.6, "fixed": 0, "per_text": 10},
+    "band": {"recovered": 0.4, "low": 0.35, "high": 0.45, "fixed": 0, "per_text": 10},
     "vote": {"recovered": 0.6, "low": 0.3, "high": 0.9, "fixed": 5, "per_text": 2},
     "judge": {"recovered": 0.9, "low": 0.1, "high": 1.3, "fixed": 20, "per_text": 5},
     "guess": {"recovered": 1.1, "low": -0.3, "high": 2.1, "fixed": 1, "per_text": 1},
+    "hand": {"recovered": 0.2, "low": 0.15, "high": 0.25, "fixed": 1, "per_text": 2.5},
 }
 UNSURE = "The interval of that score reaches to 0 or below: it may be no better than chance."
 LOWEST = "You rank by the lower end. It says who may compete; of those the highest share wins."
 DEAR = "That score costs more than the budget: fixed part and all texts together have to be paid."
 CHEAP = "You take the cheapest. The budget is a limit, not a prize."
+RATIO = "You take the highest share for one TFLOP. What is asked for is the highest share."
 UNITS = "You find nothing to pay for. 1 TFLOP is 1,000 GFLOP."
+FIXED = "You leave out the fixed part. It is paid once, beside all the texts."
 with marks.case("With 30 TFLOP for 1,000 texts every score can be paid"):
     marks.same(choose_score(table, 1000, 30), "judge", mistakes={
-        UNSURE: "guess", LOWEST: "vote", UNITS: "random",
+        UNSURE: "guess", LOWEST: "band", RATIO: "vote", CHEAP: "hand", UNITS: "random",
     })  # fmt: skip
 with marks.case("With 20 TFLOP one of them is too dear"):
     marks.same(choose_score(table, 1000, 20), "vote", mistakes={
-        DEAR: "judge", UNSURE: "guess", UNITS: "random",
+        DEAR: "judge", UNSURE: "guess", LOWEST: "band", CHEAP: "hand", UNITS: "random",
     })  # fmt: skip
 marks.total()
 
@@ -728,8 +742,10 @@ def shaken(rng):
     return made
 
 
+NONE = 'Return "random" where no score can be both paid and trusted.'
 for title, draw in (("The lesson's shares at other prices", priced), ("Other shares", shaken)):
     with marks.case(title, points=0.5):
+        told, rules = [], {}
         for place in range(150):
             rng = np.random.default_rng([SEED, 50, place])
             drawn, texts = draw(rng), int(rng.integers(300, 3000))
@@ -738,16 +754,31 @@ for title, draw in (("The lesson's shares at other prices", priced), ("Other sha
                 paid = [name for name in drawn if full_price(drawn[name], texts) <= budget]
                 sure = [name for name in drawn if drawn[name]["low"] > 0]
                 both = [name for name in paid if name in sure]
+                light = [n for n in sure if drawn[n]["per_text"] * texts / 1000 <= budget]
+                mixed = [
+                    n for n in sure if drawn[n]["fixed"] + drawn[n]["per_text"] * texts <= budget
+                ]
                 best = {
                     "": max(both, key=lambda n: drawn[n]["recovered"], default="random"),
                     UNSURE: max(paid, key=lambda n: drawn[n]["recovered"], default="random"),
                     LOWEST: max(both, key=lambda n: drawn[n]["low"], default="random"),
                     CHEAP: min(both, key=lambda n: full_price(drawn[n], texts), default="random"),
+                    FIXED: max(light, key=lambda n: drawn[n]["recovered"], default="random"),
+                    UNITS: max(mixed, key=lambda n: drawn[n]["recovered"], default="random"),
                     DEAR: max(sure, key=lambda n: drawn[n]["recovered"], default="random"),
+                    RATIO: max(
+                        both,
+                        key=lambda n: drawn[n]["recovered"] / full_price(drawn[n], texts),
+                        default="random",
+                    ),
                 }
-                right = best.pop("")
-                wrong = {words: name for words, name in best.items() if name != right}
-                marks.same(choose_score(drawn, texts, budget), right, mistakes=wrong)
+                for words, name in best.items():
+                    rules.setdefault(words, []).append(name)
+                told.append(choose_score(drawn, texts, budget))
+        # all at once: in a single draw one mistake may look like another
+        right = rules.pop("")
+        rules[NONE] = [None if name == "random" else name for name in right]
+        marks.same(told, right, mistakes={w: n for w, n in rules.items() if n != right})
 narrow = {"recovered": 0.5, "low": 0.0, "high": 1.0, "fixed": 1, "per_text": 1}
 exact = {"recovered": 0.3, "low": 0.2, "high": 0.4, "fixed": 2, "per_text": 3}
 undefined = {"recovered": 0.9, "low": np.nan, "high": np.nan, "fixed": 1, "per_text": 1}
@@ -758,7 +789,6 @@ with marks.case("A price equal to the budget, and a lower end of exactly 0", poi
         "A price equal to the budget is paid.": "random",
     })  # fmt: skip
 with marks.case("Nothing that can be paid and trusted", points=0.5):
-    NONE = 'Return "random" where no score can be both paid and trusted.'
     UNDEFINED = "An interval of nan does not lie above 0, though it does not lie below it either."
     marks.same(choose_score({"odd": undefined, "exact": exact}, 2000, 8), "exact", mistakes={
         UNDEFINED: "odd",
@@ -789,7 +819,8 @@ marks.total()
 # are on the table:
 #
 # - **Rewrite.** The small model writes every dropped document anew, in words that it finds likely,
-#   and the strong model learns from the new versions too.
+#   and the strong model learns from these versions in place of the originals, beside the documents
+#   that were kept.
 # - **Rejudge.** Two hundred passages, letters among them, are judged by doctors. Documents are
 #   chosen by their likeness to good ones, as they stand, with a quota for letters.
 #

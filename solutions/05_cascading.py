@@ -58,12 +58,13 @@ from w2s_lab.exercise import Marks, score
 # - (d) 99 %, at a lower cost than was foreseen
 #
 # **q4** In the lesson, thresholds that *learn then test* certified for a risk of at most 1 % passed
-# on 100 % of the queries. This says that
+# on 100 % of the queries. From this it follows that
 #
-# - (a) at any other threshold the risk is above 1 %
+# - (a) at every threshold that keeps some queries, the risk is above 1 %
 # - (b) the large model is wrong on more than 1 % of the queries
 # - (c) such a promise needs a threshold chosen on test
-# - (d) the calibration queries were too few to rule out a higher risk at any other threshold
+# - (d) with so few calibration queries, a risk above 1 % could not be ruled out for any threshold
+#   that keeps some queries
 
 # %% answer="facts"
 answers = {"q1": "", "q2": "", "q3": "", "q4": ""}
@@ -84,7 +85,8 @@ with marks.case("q1: which pair of models"):
     marks.same(answers["q1"], "c", mistakes={
         "Then all is passed on: you pay for both models and could have asked the large one.": "a",
         "Then there is no gap to recover, and the small model alone does the work.": "b",
-        "Mistakes that the small model is sure of are passed on to nobody.": "d",
+        "Mistakes that the small model is sure of are kept, and the large model never sees them.":
+            "d",
     })  # fmt: skip
 with marks.case("q2: what three stages cost"):
     # all pay 1, the 40 that reach the second stage pay 3, the 10 that reach the third pay 20:
@@ -277,8 +279,8 @@ RIGHT = "Each strip is as high as its right end; take the mean of both ends."
 STEP = "You take the first of the points given. The line may reach the share between two points."
 CUT = "You cut the PGR off at 0 and 1. Below and above count as well."
 RISES = (
-    "It is right for curves that only rise. This one goes up and down, and np.interp is not made "
-    "for that: look for the first point that is high enough."
+    "It is right for curves that only rise. This one goes up and down, and neither np.interp nor a "
+    "search by halves is made for that: look for the first point that is high enough."
 )
 LATE = "You take the last place where the curve gets that high. The first one needs fewer queries."
 steps, scores = np.array([0, 0.2, 0.4, 1]), np.array([0.50, 0.60, 0.55, 0.75])
@@ -461,9 +463,10 @@ for place in range(70, 90):
     draw = np.random.default_rng([SEED, place])
     # as new queries may be harder or easier, test is drawn from another range; all are multiples
     # of 0.005, so that some are equal to a threshold
-    old = draw.permutation(np.arange(60, 200))[:50] / 200
+    old = draw.permutation(np.arange(60, 200))[:64] / 200
     new = draw.integers(int(draw.integers(40, 100)), 200, size=200) / 200
-    pairs.append((old, new, int(draw.integers(1, 20)) / 50))
+    # 64ths, so that the share times the number is whole to the last digit
+    pairs.append((old, new, int(draw.integers(1, 26)) / 64))
 
 
 def kth(values, part, end=1):
@@ -538,8 +541,8 @@ marks.total()
 # ## How sure is a whole text?
 #
 # A small model that writes has a log-probability for every token and none for its text. To put
-# texts in order for a cascade, you want one number that does not fall with each token added.
-# Write `text_confidence(log_probs, lengths, quantile)`.
+# texts in order for a cascade, you want one number that falls less with each token added than the
+# sum does. Write `text_confidence(log_probs, lengths, quantile)`.
 #
 # - `log_probs`: array of shape (texts, tokens), natural logarithms. Text i has `lengths[i]` tokens,
 #   at the front of its row; what follows is padding and may hold any number.
@@ -908,12 +911,13 @@ position = "b"
 # time are spent only where its ability changes the answer: if a fifth is handed over, a query costs
 # a fifth of a large answer and a fiftieth more for the small one, and the quality can stay near
 # that of the large model. All this rests on the small model being less sure where it is wrong. A
-# mistake that it is sure of reaches nobody. If its confidence says nothing, the threshold picks
-# queries by chance; if nearly all are handed over, we pay for two models and get the work of one.
-# Before the start I would draw the curve of cost and quality, choose the threshold on validation
-# and measure it on test. A guarantee then holds for queries of the same kind only. A new tariff
-# brings others, and a rush of hard ones fills the large model's queue. So I would watch the share
-# handed over and the delays, and have samples of the kept answers checked.
+# mistake that it is sure of goes out to the customer, and the large model never sees the query. If
+# its confidence says nothing, the threshold picks queries by chance; if nearly all are handed over,
+# we pay for two models and get the work of one. Before the start I would draw the curve of cost and
+# quality, choose the threshold on validation and measure it on test. A guarantee then holds for
+# queries of the same kind only. A new tariff brings others, and a rush of hard ones fills the large
+# model's queue. So I would watch the share handed over and the delays, and have samples of the kept
+# answers checked.
 #
 # ### Rubric
 # - **1** says that the large model is paid only where it is needed, and most of its quality stays
