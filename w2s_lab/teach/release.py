@@ -39,8 +39,8 @@ README = """\
 |---|---|
 {rows}
 It has nbgrader's layout. Put what comes back at `submitted/STUDENT/ASSIGNMENT/NOTEBOOK.ipynb`, then
-`nbgrader autograde ASSIGNMENT`. nbgrader restores the locked cells, and with them `SEED = 0`; answers
-are functions, so they are graded alike whatever numbers a student had.
+`nbgrader autograde ASSIGNMENT`. nbgrader restores the locked cells, and with them `SEED = 0`; the
+answers are functions, so they are graded alike whatever numbers a student had.
 """
 CONFIG = """\
 # For those who also run nbgrader in this folder.
