@@ -14,6 +14,7 @@ from w2s_lab.errors import W2SError
 from w2s_lab.guarantee import Coverage
 from w2s_lab.queueing import Server
 
+pytestmark = pytest.mark.slow  # dozens of figures, drawn and measured
 RESULT = a_cascade_result()
 MACHINES = {"small": Server(0.02), "large": Server(2.0, count=2, price=1.5)}
 

@@ -293,6 +293,7 @@ def test_a_users_mistake_deep_in_a_run_is_one_line(runs, monkeypatch, capsys):
     assert one_line(capsys) == told
 
 
+@pytest.mark.slow
 def test_a_real_run_at_smoke_size_writes_what_it_prints(tmp_path):
     options = {"size": "smoke", "seeds": 2, "method": "naive", "json": "r.json", "figure": "r.png"}
     given = [f"--{name}={value}" for name, value in options.items()]

@@ -105,6 +105,7 @@ def test_the_committed_exercise_has_no_output_and_is_not_executed(name):
     assert not any(cell.outputs or cell.execution_count for cell in code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS[:3])
 @pytest.mark.parametrize(
     ("name", "wrong"), WRONG, ids=[f"{name[:2]}-{w['task']}-{w['name']}" for name, w in WRONG]

@@ -17,6 +17,7 @@ from w2s_lab import filter_plots, plots
 from w2s_lab.errors import W2SError
 from w2s_lab.selection import SCORES
 
+pytestmark = pytest.mark.slow  # dozens of figures, drawn and measured
 OWN = [name for name, s in SCORES.items() if s.judge.__module__.startswith("w2s_lab.")]
 
 

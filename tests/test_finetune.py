@@ -138,6 +138,7 @@ def test_lora_trains_few_weights_and_leaves_the_models_own_untouched(kind):
     assert {len(p) for name, p in after.items() if "lora_A" in name} == {finetune.RANK}
 
 
+@pytest.mark.slow
 def test_lora_starts_as_the_model_itself_and_its_seed_decides():
     ids = torch.arange(10)[None]
     expected = tiny("llama")(ids).logits
