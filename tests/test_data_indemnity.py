@@ -16,6 +16,8 @@ from w2s_lab.data import Task, indemnity, load_task, splits
 from w2s_lab.data.indemnity import kind, promises
 from w2s_lab.errors import W2SError
 
+pytestmark = pytest.mark.slow  # the whole pool
+
 READ = Path(__file__).parents[1] / "docs" / "data" / "indemnity_read.csv"
 
 

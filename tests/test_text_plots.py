@@ -21,6 +21,8 @@ from test_plots import (  # what any figure has to be is asked of `figure` here 
 from w2s_lab import plots, text_plots
 from w2s_lab.errors import W2SError
 
+pytestmark = pytest.mark.slow  # dozens of figures, drawn and measured
+
 
 def a_lead_result():
     return a_text_result(numbers=without_likelihood(a_text_result()), weak="lead")

@@ -21,6 +21,8 @@ from w2s_lab.text_methods import TEXT_METHODS, TextMethod
 from w2s_lab.text_protocol import TextBench, test_items
 from w2s_lab.writers import Blocks
 
+pytestmark = pytest.mark.slow  # whole runs of tiny models
+
 test_items.__test__ = False  # pytest takes its name for a test's
 SIZES = {"supervise": 8, "transfer": 6, "validation": 4, "test": 6}
 ALL = tuple(TEXT_METHODS)
