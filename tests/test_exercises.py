@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from w2s_lab.teach.exercises import RELEASED, read_assignment, solution_notebook, stubs
+from w2s_lab.teach.assignments import solution_notebook, stubs
+from w2s_lab.teach.exercises import RELEASED, read_assignment
 from w2s_lab.teach.rehearsal import rehearse
 
 ROOT = Path(__file__).parent.parent

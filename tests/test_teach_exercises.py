@@ -11,15 +11,8 @@ import nbformat
 import pytest
 
 from w2s_lab.errors import W2SError
-from w2s_lab.teach.exercises import (
-    Essay,
-    Exemplar,
-    ladder,
-    read_assignment,
-    release_notebook,
-    solution_notebook,
-    stubs,
-)
+from w2s_lab.teach.assignments import ladder, release_notebook, solution_notebook, stubs
+from w2s_lab.teach.exercises import Essay, Exemplar, read_assignment
 
 # Two tasks, as small as the format allows. The tests of leaks, map, course and release use it too.
 SOURCE = '''\

@@ -10,8 +10,8 @@ from nbformat import v4
 from test_teach_exercises import SOURCE, changed, read
 
 from w2s_lab.teach import leaks as gate
+from w2s_lab.teach.assignments import release_notebook
 from w2s_lab.teach.build import canonical
-from w2s_lab.teach.exercises import release_notebook
 from w2s_lab.teach.leaks import LEAST, LONG, leaks, packed, secrets
 
 # The lines of SOURCE between solution marks, in hidden cells and in the essay that have at least 10
@@ -338,9 +338,9 @@ def test_a_secret_of_any_assignment_is_looked_for_in_every_file(tiny, tmp_path):
 
 
 def test_the_gate_does_not_trust_the_code_that_makes_releases(tiny, tmp_path, monkeypatch):
-    from w2s_lab.teach import exercises
+    from w2s_lab.teach import assignments
 
-    monkeypatch.setattr(exercises, "_cleared", lambda cell, role, assignment: cell.text)
+    monkeypatch.setattr(assignments, "_cleared", lambda cell, role, assignment: cell.text)
     found = told(tiny, tmp_path, release_notebook(tiny))
     assert len([line for line in found if line.startswith("gives away")]) == len(SECRETS)
     assert "release_notebook" not in vars(gate)

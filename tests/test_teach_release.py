@@ -9,8 +9,9 @@ from test_teach_exercises import SOURCE, changed, write
 
 from w2s_lab import cli
 from w2s_lab.errors import W2SError
+from w2s_lab.teach.assignments import release_notebook, solution_notebook
 from w2s_lab.teach.build import canonical
-from w2s_lab.teach.exercises import read_assignment, release_notebook, solution_notebook
+from w2s_lab.teach.exercises import read_assignment
 from w2s_lab.teach.release import read_roster, release, student_seed
 
 SECOND = changed(SOURCE, "07 · Tiny", "08 · More")

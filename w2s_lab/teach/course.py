@@ -10,15 +10,8 @@ from w2s_lab.errors import W2SError
 from w2s_lab.quiz import bank
 from w2s_lab.teach import build as lessons
 from w2s_lab.teach import outline
-from w2s_lab.teach.exercises import (
-    FOLDER,
-    RELEASED,
-    Assignment,
-    read_assignment,
-    release_notebook,
-    solution_notebook,
-    stubs,
-)
+from w2s_lab.teach.assignments import release_notebook, solution_notebook, stubs
+from w2s_lab.teach.exercises import FOLDER, RELEASED, Assignment, read_assignment
 from w2s_lab.teach.leaks import leaks
 from w2s_lab.teach.rehearsal import rehearse
 

@@ -16,15 +16,10 @@ from pathlib import Path
 
 from w2s_lab.errors import W2SError
 from w2s_lab.progress import bar
+from w2s_lab.teach.assignments import release_notebook, solution_notebook
 from w2s_lab.teach.build import canonical, sources, write
 from w2s_lab.teach.course import try_solution
-from w2s_lab.teach.exercises import (
-    FOLDER,
-    Assignment,
-    read_assignment,
-    release_notebook,
-    solution_notebook,
-)
+from w2s_lab.teach.exercises import FOLDER, Assignment, read_assignment
 from w2s_lab.teach.leaks import leaks
 
 RELEASE, PERSONAL, SOURCE = "release", "personal", "source"
