@@ -93,11 +93,11 @@ TAMPERED = {
     ),
     "stray exercise": (
         lambda: Path("exercises/08_more.ipynb").write_text("{}"),
-        "exercises/08_more: has no source; delete it",
+        "exercises/08_more.ipynb: has no source; delete it",
     ),
     "stray solution": (
         lambda: Path("solutions/08_more.ipynb").write_text("{}"),
-        "solutions/08_more: has no source; delete it",
+        "solutions/08_more.ipynb: has no source; delete it",
     ),
     "solutions edited": (
         lambda: exchange(SOLVED, "Take a position, then", "Take none, then"),
@@ -118,11 +118,11 @@ TAMPERED = {
     ),
     "map edited": (
         lambda: exchange("docs/exercises.md", "double a number", "double a letter"),
-        "docs/exercises.md: differs from its sources; run `make build`",
+        "docs/exercises.md: differs from its source; run `make build`",
     ),
     "map gone": (
         lambda: Path("docs/exercises.md").unlink(),
-        "docs/exercises.md: differs from its sources; run `make build`",
+        "docs/exercises.md: is missing; run `make build`",
     ),
     "leak beside the exercise": (
         lambda: Path("exercises/notes.txt").write_text('position = "because"'),

@@ -93,25 +93,38 @@ def check_exercises(only: Sequence[str] = ()) -> list[str]:
     findings = [line for path in paths for line in lessons.drift(path, _solved)]
     if findings:  # with a broken source nothing further can be said
         return findings
-    mend = "run `make build`"
-    for path in paths:
-        target, expected = _released(path), release_notebook(read_assignment(path))
-        if not target.is_file():
-            findings.append(f"{target}: is missing; {mend}")
-        elif target.read_bytes() != lessons.canonical(expected).encode():
-            findings.append(f"{target}: differs from its source; {mend}")
-    if not only:
-        for folder, suffixes in ((FOLDER, (".ipynb",)), (RELEASED, (".ipynb", ".py"))):
-            files = [path for path in Path(folder).glob("*") if path.suffix in suffixes]
-            strays = {path.stem for path in files} - {path.stem for path in paths}
-            findings += [f"{folder}/{name}: has no source; delete it" for name in sorted(strays)]
-        course = _map()
-        findings += leaks([tasks for tasks, _ in course], RELEASED)
-        findings += [line for tasks, found in course for line in outline.gaps(found, tasks)]
-        page = Path(outline.PAGE)
-        if not page.is_file() or page.read_bytes() != _page(course).encode():
-            findings.append(f"{outline.PAGE}: differs from its sources; {mend}")
-    return findings
+    findings = [line for path in paths for line in _drift(path)]
+    return findings if only else findings + _strays(paths) + _gates()
+
+
+def _drift(source: Path) -> list[str]:
+    """How a released notebook differs from what its source makes."""
+    made = lessons.canonical(release_notebook(read_assignment(source)))
+    return _differs(_released(source), made)
+
+
+def _strays(paths: Sequence[Path]) -> list[str]:
+    """Notebooks without a source, and sources that lie among the exercises."""
+    own = {path.stem for path in paths}
+    files = [*Path(FOLDER).glob("*.ipynb"), *Path(RELEASED).glob("*.ipynb")]
+    files += Path(RELEASED).glob("*.py")
+    strays = [path for path in files if path.stem not in own or path.suffix == ".py"]
+    return [f"{path}: has no source; delete it" for path in sorted(strays)]
+
+
+def _gates() -> list[str]:
+    """What students must not see in what they get, and what is missing on the map."""
+    course = _map()
+    findings = leaks([tasks for tasks, _ in course], RELEASED)
+    findings += [line for tasks, found in course for line in outline.gaps(found, tasks)]
+    return findings + _differs(Path(outline.PAGE), _page(course))
+
+
+def _differs(path: Path, made: str) -> list[str]:
+    if not path.is_file():
+        return [f"{path}: is missing; run `make build`"]
+    same = path.read_bytes() == made.encode()
+    return [] if same else [f"{path}: differs from its source; run `make build`"]
 
 
 def _chosen(names: Sequence[str], folder: str) -> list[str] | None:
