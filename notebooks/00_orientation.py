@@ -233,3 +233,6 @@ ask("00-report")
 #
 # Source of the setting, of PGR and of the dial's idea: Burns et al. 2023, *Weak-to-Strong
 # Generalization*, sections 3 and 5.1.
+
+# %% [markdown]
+# **Exercises:** [Exercises 00 · Four numbers and what they can hide](../exercises/00_orientation.ipynb), with a check and hints for each task.

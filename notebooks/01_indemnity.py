@@ -305,3 +305,6 @@ ask("01-rationale")
 #
 # Sources: Burns et al. 2023, *Weak-to-Strong Generalization* (protocol, confidence loss, sections 3
 # and 4.3); Tuggener et al. 2020, *LEDGAR* (clause headings as labels).
+
+# %% [markdown]
+# **Exercises:** [Exercises 01 · Whom to believe, and what it costs](../exercises/01_indemnity.ipynb), with a check and hints for each task.

@@ -502,3 +502,6 @@ ask("02-rewards")
 # Distillation*, section 3; Wortsman et al. 2022, *Robust Fine-Tuning of Zero-Shot Models*
 # (interpolated weights); Din et al. 2024, *Jump to Conclusions* (the shortcut);
 # Takeshita et al. 2024, *AclSum*.
+
+# %% [markdown]
+# **Exercises:** [Exercises 02 · Papers: to match its teacher, or to do better?](../exercises/02_papers.ipynb), with a check and hints for each task.

@@ -451,3 +451,6 @@ ask("03-evaluate")
 # section 5.1); Wortsman et al. 2022, *Robust fine-tuning of zero-shot models* (shrinking towards
 # the untouched model); Din et al. 2024, *Jump to Conclusions* (the shortcut); Popović
 # 2015 (chrF).
+
+# %% [markdown]
+# **Exercises:** [Exercises 03 · What a cheap explanation buys](../exercises/03_code.ipynb), with a check and hints for each task.

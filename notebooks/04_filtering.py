@@ -384,3 +384,6 @@ ask("04-relabel-everything")
 # Perplexity* (bands); Li et al. 2023, *From Quantity to Quality*, and Li et al. 2024,
 # *Superfiltering* (difficulty by losses and by perplexities); Penedo et al. 2024, *FineWeb* (a
 # small quality classifier); Hinton et al. 2015 (distillation); Din et al. 2024 (the shortcut).
+
+# %% [markdown]
+# **Exercises:** [Exercises 04 · Which documents, by whose judgement](../exercises/04_filtering.ipynb), with a check and hints for each task.

@@ -434,3 +434,6 @@ ask("05-strategy")
 # Angelopoulos et al. 2021, *Learn then Test*; Gupta et al. 2024, *Language Model Cascades*
 # (quantiles, learned deferral); Chen et al. 2023, *FrugalGPT* (chains of models); Jackson 1957 and
 # Kleinrock 1975 (queues in a row).
+
+# %% [markdown]
+# **Exercises:** [Exercises 05 · Who answers, and who pays](../exercises/05_cascading.ipynb), with a check and hints for each task.

@@ -16,7 +16,7 @@
 
 # %% given="seed"
 SEED = 0
-# Your numbers are drawn with this seed. It stays as it is.
+# Your numbers are drawn with this seed; leave it as it is.
 
 # %% given="setup"
 import math
@@ -385,8 +385,9 @@ marks.total()
 #
 # Lesson 00 showed that a student recovers more from a teacher that errs at random than from one that
 # errs systematically. Assume for this task, more starkly than there, that it repeats a tenth of the
-# random errors and nine tenths of the systematic ones, and makes no new ones. Of each teacher on offer you know the price of labelling the whole pool, its error
-# rate, and the share of its errors that is systematic. The offers below are drawn for you.
+# random errors and nine tenths of the systematic ones, and makes no new ones. Of each teacher on
+# offer you know the price of labelling the whole pool, its error rate, and the share of its errors
+# that is systematic. The offers below are drawn for you.
 
 # %% given="offers"
 REPEATED = {"random": 0.1, "systematic": 0.9}
@@ -410,8 +411,7 @@ offers
 # %% [markdown]
 # Write `choose_teacher(offers, budget)`: the name of the teacher whose *student* is expected to make
 # the fewest errors, among those that the budget pays for (a price equal to the budget is paid).
-# Return `None` where it pays for none. In the
-# checks no two students are expected to be equally good.
+# Return `None` where it pays for none. In the checks no two students are expected to be equally good.
 
 
 # %% answer="teacher"

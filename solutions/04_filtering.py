@@ -16,7 +16,7 @@
 
 # %% given="seed"
 SEED = 0
-# Your numbers are drawn with this seed. It stays as it is.
+# Your numbers are drawn with this seed; leave it as it is.
 
 # %% given="setup"
 import math

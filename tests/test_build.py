@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbformat import v4
 
+from w2s_lab import cli
 from w2s_lab.errors import W2SError
 from w2s_lab.teach import build
 
@@ -321,7 +322,7 @@ def test_two_builds_give_the_same_bytes_and_leave_no_other_file(lessons, tmp_pat
     shutil.copy(lessons / "01_tiny.py", again)
     monkeypatch.setenv("THE_INTERPRETER", sys.executable)
     monkeypatch.chdir(tmp_path)
-    assert build.main(["01_tiny"]) == 0
+    assert cli.main(["build", "01_tiny"]) == 0
     assert (again / "01_tiny.ipynb").read_bytes() == (lessons / "01_tiny.ipynb").read_bytes()
     assert sorted(path.name for path in again.iterdir()) == ["01_tiny.ipynb", "01_tiny.py"]
 
@@ -357,7 +358,7 @@ def test_a_notebook_that_cannot_be_written_leaves_no_part_of_itself(tmp_path, mo
     (folder / "01_tiny.ipynb").mkdir(parents=True)
     write(folder, TITLE)
     monkeypatch.chdir(tmp_path)
-    assert build.main([]) == 2
+    assert cli.main(["build"]) == 2
     assert sorted(path.name for path in folder.iterdir()) == ["01_tiny.ipynb", "01_tiny.py"]
 
 
@@ -450,19 +451,19 @@ def test_outputs_of_cells_that_claim_nothing_may_differ(copied):
 
 def test_the_exit_status_tells_agreement_drift_and_mistakes_apart(copied, monkeypatch, capsys):
     monkeypatch.chdir(copied.parent)
-    assert build.main(["--check"]) == 0
-    assert build.main(["--check", "notebooks/01_tiny.ipynb"]) == 0
+    assert cli.main(["build", "--check"]) == 0
+    assert cli.main(["build", "--check", "notebooks/01_tiny.ipynb"]) == 0
     assert capsys.readouterr() == ("", "")
-    assert build.main(["--check", "03_none"]) == 2
-    assert "no lesson '03_none'; choose from: 01_tiny" in capsys.readouterr().err
+    assert cli.main(["build", "--check", "03_none"]) == 2
+    assert "no source '03_none'; choose from: 01_tiny" in capsys.readouterr().err
     (copied / "01_tiny.ipynb").unlink()
-    assert build.main(["--check"]) == 1
+    assert cli.main(["build", "--check"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_project_without_lessons_is_a_mistake_and_not_agreement(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert build.main(["--check"]) == 2
+    assert cli.main(["build", "--check"]) == 2
     (tmp_path / "notebooks").mkdir()
-    assert build.main(["--check"]) == 2
-    assert build.main([]) == 2
+    assert cli.main(["build", "--check"]) == 2
+    assert cli.main(["build"]) == 2

@@ -275,14 +275,18 @@ def test_check_fails_only_where_something_must_be_mended(ok, status, monkeypatch
     assert "disk    1 GB" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("status", [0, 1, 2])
-def test_build_hands_over_its_arguments_and_hands_back_the_status(status, monkeypatch):
-    from w2s_lab.teach import build
+def test_build_hands_over_its_names_and_tells_what_it_found(monkeypatch, capsys):
+    from w2s_lab.teach import course
 
     given = []
-    monkeypatch.setattr(build, "main", lambda argv: given.append(argv) or status)
-    assert cli.main(["build", "--check", "00_orientation"]) == status
-    assert given == [["--check", "00_orientation"]]
+    monkeypatch.setattr(course, "build", lambda names, size: given.append((names, size)))
+    monkeypatch.setattr(course, "check", lambda names: given.append(names) or names)
+    assert cli.main(["build", "00_x", "--size", "smoke"]) == 0
+    assert cli.main(["build", "--check"]) == 0
+    assert capsys.readouterr().err == ""
+    assert cli.main(["build", "--check", "00_x", "01_y"]) == 1
+    assert capsys.readouterr().err == "00_x\n01_y\n"
+    assert given == [(["00_x"], "smoke"), [], ["00_x", "01_y"]]
 
 
 def test_a_users_mistake_deep_in_a_run_is_one_line(runs, monkeypatch, capsys):

@@ -129,8 +129,25 @@ def test_the_score_lists_visible_points_task_by_task_and_the_last_run_counts(cap
 
 
 def test_hidden_points_are_told_as_hidden_and_stay_out_of_the_score(capsys):
-    assert Marks("pgr", hidden=True).total() == 0
-    assert capsys.readouterr().out == "pgr: 0 of 0 points on hidden cases\n"
+    marks = Marks("pgr", hidden=True)
+    with marks.case("One"):
+        pass
+    assert marks.total() == 1
+    assert capsys.readouterr().out.endswith("pgr: 1 of 1 point on hidden cases\n")
+    assert exercise.SCORES == {}
+
+
+def test_a_check_without_points_says_where_they_are_and_stays_out_of_the_score(capsys):
+    marks = Marks("letters")
+    with marks.case("Each has a letter", points=0):
+        pass
+    with marks.case("Each is small", points=0):
+        marks.holds(False, "Write small letters.")
+    assert marks.total() == 0.0
+    assert capsys.readouterr().out == (
+        "✓ Each has a letter\n✗ Each is small\n  Write small letters.\n"
+        "letters: its points are on hidden cases\n"
+    )
     assert exercise.SCORES == {}
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from w2s_lab.teach.assignments import solution_notebook, stubs
-from w2s_lab.teach.exercises import RELEASED, read_assignment
+from w2s_lab.teach.exercises import EXERCISES, read_assignment
 from w2s_lab.teach.rehearsal import rehearse
 
 ROOT = Path(__file__).parent.parent
@@ -101,7 +101,7 @@ def test_a_check_run_twice_changes_nothing(name):
 def test_the_committed_exercise_has_no_output_and_is_not_executed(name):
     import nbformat
 
-    released = nbformat.read(ROOT / RELEASED / f"{name}.ipynb", 4)
+    released = nbformat.read(ROOT / EXERCISES / f"{name}.ipynb", 4)
     code = [cell for cell in released.cells if cell.cell_type == "code"]
     assert not any(cell.outputs or cell.execution_count for cell in code)
 

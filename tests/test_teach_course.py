@@ -10,6 +10,7 @@ import pytest
 from test_teach_exercises import changed
 from test_teach_outline import LESSON, more
 
+from w2s_lab import cli
 from w2s_lab.errors import W2SError
 from w2s_lab.teach import build as lessons
 from w2s_lab.teach import course
@@ -142,7 +143,7 @@ def test_what_was_tampered_with_is_told_in_one_line(project, capsys, tamper, tol
     findings = course.check()
     assert [told in line for line in findings] == [True], findings
     assert state(project) == before
-    assert lessons.main(["--check"]) == 1
+    assert cli.main(["build", "--check"]) == 1
     assert capsys.readouterr().err.splitlines() == findings
 
 
@@ -246,11 +247,18 @@ def test_a_name_in_a_folder_without_sources_is_a_mistake_and_not_agreement(proje
         assert str(caught.value) == (
             f"{name}: has no source there; name it in notebooks/ or solutions/, or without a folder"
         )
-    assert lessons.main(["--check", name]) == 2
+    assert cli.main(["build", "--check", name]) == 2
+
+
+def test_a_lesson_without_exercises_is_found_by_its_name(project):
+    Path("solutions/07_tiny.py").rename("solutions/06_other.py")
+    assert [path.as_posix() for path in course.build(["07_tiny"])] == BUILT[:1]
 
 
 def test_an_unknown_name_is_a_mistake(project):
-    with pytest.raises(W2SError, match="no lesson '08_more'; choose from: 07_tiny"):
+    with pytest.raises(W2SError, match="notebooks: no source '09_x'"):
+        course.check(["09_x"])
+    with pytest.raises(W2SError, match="no source '08_more'; choose from: 07_tiny"):
         course.check(["solutions/08_more"])
 
 

@@ -65,6 +65,8 @@ ROSTERS = {
     "blank lines": "id\n\nada\n\nben\n\n",
     "semicolon in a name": 'id,"first; last"\nada,A\nben,B\n',
     "no end": "id\nada\nben",
+    "other case": "Name,ID\nA,ada\nB,ben\n",
+    "two words": "Student ID;Name\nada;A\nben;B\n",
     "longer rows": "id\nada,1,2\nben\n",
 }
 
@@ -81,7 +83,10 @@ def test_what_can_name_a_folder_can_be_an_id(tmp_path, id):
 
 REFUSED = {
     "no column": ("name,mail\nA,a@x\n", ":1: has no column `id` (it has: name, mail); name the"),
-    "other case": ("ID\nada\n", ":1: has no column `id` (it has: ID)"),
+    "open quotes": ('id,name\nada,"Ada L.\nben,Ben\ncy,Cy\n', ": is not sound csv ("),
+    "a Windows device": ("id\ncon\n", ":2: 'con' cannot be a student's id"),
+    "a device with a suffix": ("id\nLPT1.x\n", ":2: 'LPT1.x' cannot be a student's id"),
+    "dot at the end": ("id\nada.\n", ":2: 'ada.' cannot be a student's id"),
     "empty file": ("", ":1: has no column `id` (it has: nothing)"),
     "no students": ("id,name\n", ": has no students; give each a line"),
     "empty id": ("id,name\nada,A\n,B\n", ":3: '' cannot be a student's id; use up to 64 letters"),
@@ -147,9 +152,11 @@ def test_without_seeds_everybody_gets_the_same_notebooks(tmp_path):
     assert sorted(path.relative_to(folder).as_posix() for path in written) == sorted(found)
     for name in NAMES:
         made = read_assignment(Path("solutions") / f"{name}.py")
-        released, source = (canonical(f(made)) for f in (release_notebook, solution_notebook))
-        assert found[f"release/{name}/{name}.ipynb"] == released.encode()
-        assert found[f"source/{name}/{name}.ipynb"] == source.encode()
+        source = solution_notebook(made)
+        for cell in source.cells:
+            cell.metadata.pop("tags", None)  # they are nbval's
+        assert found[f"release/{name}/{name}.ipynb"] == canonical(release_notebook(made)).encode()
+        assert found[f"source/{name}/{name}.ipynb"] == canonical(source).encode()
     assert found["roster.csv"] == CLASS.encode()
     assert b"| `release/` | students |" in found["README.md"]
     assert b"course_id = 'course'" in found["nbgrader_config.py"]
@@ -252,7 +259,7 @@ def test_what_is_missing_is_added(tmp_path):
     assert lost.read_bytes() == text
 
 
-@pytest.mark.parametrize("content", [b"{}", b"", b"\xff", "the old one with \\r\\n"])
+@pytest.mark.parametrize("content", [b"{}", b"", "the old one with \\r\\n"])
 def test_a_file_that_differs_stops_it_before_anything_is_written(tmp_path, content):
     folder = tmp_path / "course"
     target = folder / "release/08_more/08_more.ipynb"
@@ -316,6 +323,21 @@ def test_a_solution_that_fails_with_a_students_numbers_stops_it(elsewhere):
     assert not (elsewhere / "course").exists()
 
 
+def test_a_solution_that_fails_for_everybody_stops_it(elsewhere):
+    write(elsewhere / "solutions", changed(SOURCE, "solution = x + x", "solution = x + x + 1"))
+    assert "the solution gets" in refused(release, elsewhere / "course")
+    assert not (elsewhere / "course").exists()
+
+
+def test_what_lies_where_students_get_theirs_is_searched_too(tmp_path):
+    release(tmp_path)
+    planted = tmp_path / "release/07_tiny/teacher.ipynb"
+    planted.write_bytes((tmp_path / "source/07_tiny/07_tiny.ipynb").read_bytes())
+    said = refused(release, tmp_path)
+    assert said.startswith(f"{planted}: ")
+    assert said.endswith("; take it out of what students get")
+
+
 def test_seeds_need_a_roster(tmp_path):
     said = refused(release, tmp_path / "course", seed_by_student=True)
     assert said == "--seed-by-student needs a roster; name the class list with --roster"
@@ -323,7 +345,7 @@ def test_seeds_need_a_roster(tmp_path):
 
 
 def test_an_unknown_assignment_and_a_bad_roster_write_nothing(tmp_path):
-    assert "no lesson '09_none'" in refused(release, tmp_path / "course", ["09_none"])
+    assert "no source '09_none'" in refused(release, tmp_path / "course", ["09_none"])
     roster = saved(tmp_path, "id\n../ada\n")
     assert "cannot be" in refused(release, tmp_path / "course", roster=roster)
     assert not (tmp_path / "course").exists()
@@ -340,7 +362,8 @@ def test_the_command_tells_success_and_mistakes_apart(tmp_path, capsys):
     assert out == ""
     assert err.splitlines() == [
         "6 files written, 0 were there",
-        f"Hand out {folder / 'personal'}, and keep {folder / 'source'} to yourself",
+        f"Give each student their own folder in {folder / 'personal'}, "
+        f"and keep {folder / 'source'} to yourself",
     ]
     assert cli.main(command) == 2  # its README names another folder
     assert cli.main(["release", "--to", str(folder), "--roster", "none.csv"]) == 2

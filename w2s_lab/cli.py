@@ -45,10 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(argv: list[str]) -> int:
-    if argv[:1] == ["build"]:  # has a parser of its own
-        from w2s_lab.teach import build
-
-        return build.main(argv[1:])
     options = _parser().parse_args(argv)
     return options.command(options)
 
@@ -89,16 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     fetch = add("fetch", _fetch, "models and data in your cache, verified by hash")
     fetch.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
     add("check", _check, "what is missing on this machine and how to mend it")
-    add(
-        "build",
-        _command,
-        "lessons, solutions and exercises, from their sources; --check only compares",
-    )
+    about = "lessons, solutions and exercises, from their sources; --check only compares"
+    build = add("build", _build, about)
+    one = "a lesson and its exercises; with a folder, as solutions/00_orientation, one of the two"
+    build.add_argument("names", nargs="*", metavar="NAME", help=f"{one}; default: all, and the map")
+    build.add_argument("--check", action="store_true", help="only report what differs or leaks")
+    build.add_argument("--size", default="lab", help="smoke, lab or full; default: lab")
 
     release = add("release", _release, "a course folder for a class, in nbgrader's layout")
     release.add_argument("names", nargs="*", metavar="NAME", help="an assignment; default: all")
     release.add_argument("--to", required=True, metavar="FOLDER", help="the course folder")
-    release.add_argument("--roster", metavar="FILE", help="csv of the students, with a column id")
+    release.add_argument("--roster", metavar="FILE", help="csv of the students, with their `id`")
     release.add_argument(
         "--seed-by-student", action="store_true", help="other numbers for each student"
     )
@@ -212,6 +209,18 @@ def _check(_: argparse.Namespace) -> int:
     findings = check()
     print(render(findings))
     return 1 if any(finding.ok is False for finding in findings) else 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    from w2s_lab.teach import course
+
+    if not options.check:
+        course.build(options.names, size=options.size)
+        return 0
+    findings = course.check(options.names)
+    for finding in findings:
+        print(finding, file=sys.stderr)
+    return 1 if findings else 0
 
 
 def _release(options: argparse.Namespace) -> int:

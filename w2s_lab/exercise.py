@@ -57,9 +57,9 @@ class Marks:
                 said = self._told(error)
         if said is None:
             self.points += points
-            print(f"✓ {title} ({_points(points)})")
+            print(f"✓ {title}" + f" ({_points(points)})" * bool(points))
         else:
-            print(f"✗ {title} (0 of {_points(points)})")
+            print(f"✗ {title}" + f" (0 of {_points(points)})" * bool(points))
             print(textwrap.indent(textwrap.fill(said, WIDTH - 2, break_on_hyphens=False), "  "))
 
     def near(
@@ -147,9 +147,12 @@ class Marks:
     def total(self) -> float:
         """The points of all cases; prints them, and keeps them for `score`."""
         points = round(float(self.points), 9)  # 0.1 + 0.2 must not be more than the cell's 0.3
+        kind = "hidden" if self.hidden else "visible"
+        if not self.most:  # a choice is only looked at here; its key is hidden
+            print(f"{self.task}: its points are on hidden cases")
+            return points
         if not self.hidden:
             SCORES[self.task] = (points, self.most)
-        kind = "hidden" if self.hidden else "visible"
         print(f"{self.task}: {points:g} of {_points(self.most)} on {kind} cases")
         return points
 

@@ -53,7 +53,9 @@ class Number:
         if isinstance(choice, bool | np.bool_):
             raise ValueError("a truth value would be read as 0 or 1")
         if isinstance(choice, str):
-            choice = choice.strip().removesuffix(self.unit).strip()
+            choice = choice.strip()
+            if self.unit and choice.lower().endswith(self.unit.lower()):
+                choice = choice[: -len(self.unit)].strip()
             choice = choice.replace("\N{MINUS SIGN}", "-")
             choice = choice if THOUSANDS.fullmatch(choice) else choice.replace(",", ".")
         value = float(choice)

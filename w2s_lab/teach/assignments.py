@@ -130,7 +130,8 @@ def _opened(cell: Cell, assignment: Assignment) -> str:
     tasks = assignment.exercises
     minutes, points = (sum(getattr(task, name) for task in tasks) for name in ("minutes", "points"))
     facts = f"{len(tasks)} tasks · about {minutes} minutes · {points:g} points"
-    return f"{title}\n\n*{facts}*\n{rest}"
+    lesson = f"objectives as numbered at the top of lesson {assignment.name[:2]}"
+    return f"{title}\n\n*{facts} · {lesson}*\n{rest}"
 
 
 def _headed(cell: Cell, assignment: Assignment) -> str:
@@ -140,13 +141,14 @@ def _headed(cell: Cell, assignment: Assignment) -> str:
     shares = [(task.visible, "visible cases"), (task.hidden, "hidden cases")]
     shares.append((task.essay.points if task.essay else 0, "the essay"))
     worth = " and ".join(f"{points:g} on {where}" for points, where in shares if points)
-    many = len(task.objectives) > 1
+    *more, last = map(str, task.objectives)
+    objectives = f"objectives {', '.join(more)} and {last}" if more else f"objective {last}"
     facts = [
         task.kind.capitalize(),
         f"about {task.minutes} minutes",
         f"difficulty {task.difficulty} of {HARDEST}",
         f"{task.points:g} point{'s' * (task.points != 1)}: {worth}",
-        f"objective{'s' * many} {' and '.join(map(str, task.objectives))}",
+        objectives,
     ]
     rest = cell.text.partition("\n")[2]
     return f"## Task {place + 1} · {task.title}\n\n*{' · '.join(facts)}*\n{rest}"

@@ -4,22 +4,20 @@ It does not compare outputs from run to run: nbval does, on the cells that carry
 Sources are in jupytext's percent format (jupytext.readthedocs.io); nbclient executes them.
 """
 
-import argparse
 import copy
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from w2s_lab.data import SIZES
 from w2s_lab.errors import W2SError
 from w2s_lab.progress import bar
 from w2s_lab.teach.source import METADATA, hashed_ids, read_cells, stopper
 
 PROJECT = Path(__file__).parents[2]
-FOLDER = "notebooks"
+LESSONS = "notebooks"
 OBJECTIVES = tuple(f"objective-{n}" for n in range(1, 10))  # what a cell serves, for the map
 TAGS = ("claim", "predict", "slow", "hide-input", "raises-exception", *OBJECTIVES)
 CELL_SECONDS = 900  # a cell may train on a slow laptop; nbval gets the same in the Makefile
@@ -31,7 +29,7 @@ DECIMAL = re.compile(r"\d[.,]\d")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def sources(folder: str | Path = FOLDER, only: Iterable[str] | None = None) -> list[Path]:
+def sources(folder: str | Path = LESSONS, only: Iterable[str] | None = None) -> list[Path]:
     """The sources in a folder, sorted; `only` keeps those named, with or without a suffix.
 
     Raises:
@@ -42,11 +40,11 @@ def sources(folder: str | Path = FOLDER, only: Iterable[str] | None = None) -> l
         raise W2SError("no such folder", where=str(folder), mend="run from the project's root")
     found = {path.stem: path for path in sorted(folder.glob("*.py"))}
     if not found:
-        raise W2SError("no lesson sources (NN_name.py)", where=str(folder), mend="write one")
+        raise W2SError("no sources (NN_name.py)", where=str(folder), mend="write one")
     names = [Path(name).stem for name in only or found]
     for name in set(names) - set(found):
         known = ", ".join(found)
-        raise W2SError(f"no lesson {name!r}", where=str(folder), mend=f"choose from: {known}")
+        raise W2SError(f"no source {name!r}", where=str(folder), mend=f"choose from: {known}")
     return [found[name] for name in names]
 
 
@@ -117,7 +115,7 @@ def _output_faults(output) -> Iterator[str]:
 
 
 def build(
-    folder: str | Path = FOLDER, only: Iterable[str] | None = None, size: str = "lab"
+    folder: str | Path = LESSONS, only: Iterable[str] | None = None, size: str = "lab"
 ) -> list[Path]:
     """The notebooks written beside their sources, each executed by the running interpreter.
 
@@ -224,7 +222,7 @@ def canonical(notebook) -> str:
     return nbformat.writes(notebook, version=4) + "\n"
 
 
-def check(folder: str | Path = FOLDER, only: Iterable[str] | None = None) -> list[str]:
+def check(folder: str | Path = LESSONS, only: Iterable[str] | None = None) -> list[str]:
     """How the committed notebooks differ from what their sources build: plain lines, or none.
 
     Outputs and execution counts aside, a file must be what `build` writes, byte for byte.
@@ -284,32 +282,3 @@ def _drift(source: Path, read: Callable) -> Iterator[str]:
     if not differing:
         for number, what in faults(committed):
             yield f"{target}: cell {number} ({committed.cells[number - 1].id}) {what}"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status of `w2s-lab build`: 0 done, 1 drift was found, 2 a mistake to mend."""
-    from w2s_lab.teach import course
-
-    parser = argparse.ArgumentParser(
-        "w2s-lab build", description="Build lessons, solutions and exercises from their sources."
-    )
-    about = "a lesson and its exercises; with a folder, as solutions/00_orientation, one of them"
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{about}; default all")
-    parser.add_argument("--check", action="store_true", help="only report what differs")
-    parser.add_argument("--size", choices=SIZES, default="lab", help="default: %(default)s")
-    options = parser.parse_args(argv)
-    try:
-        if not options.check:
-            course.build(options.names, size=options.size)
-            return 0
-        findings = course.check(options.names)
-    except (W2SError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    for finding in findings:
-        print(finding, file=sys.stderr)
-    return 1 if findings else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,7 +11,7 @@ from w2s_lab.quiz import bank
 from w2s_lab.teach import build as lessons
 from w2s_lab.teach import outline
 from w2s_lab.teach.assignments import release_notebook, solution_notebook, stubs
-from w2s_lab.teach.exercises import FOLDER, RELEASED, Assignment, read_assignment
+from w2s_lab.teach.exercises import EXERCISES, SOLUTIONS, Assignment, read_assignment
 from w2s_lab.teach.leaks import leaks
 from w2s_lab.teach.rehearsal import rehearse
 
@@ -29,10 +29,10 @@ def build(names: Sequence[str] = (), *, size: str = "lab") -> list[Path]:
             without full marks, a stub with any.
     """
     written = []
-    if (own := _chosen(names, lessons.FOLDER)) is not None:
+    if (own := _chosen(names, lessons.LESSONS)) is not None:
         written += lessons.build(only=own, size=size)
-    if (own := _chosen(names, FOLDER)) is not None:
-        for path in lessons.sources(FOLDER, own):
+    if (own := _chosen(names, SOLUTIONS)) is not None:
+        for path in lessons.sources(SOLUTIONS, own):
             written += build_exercises(path)
         written.append(lessons.write(Path(outline.PAGE), _page(_map())))
     return written
@@ -80,16 +80,16 @@ def check(names: Sequence[str] = ()) -> list[str]:
         W2SError: no such folder, no source in it, or a name that it does not have.
     """
     findings: list[str] = []
-    if (own := _chosen(names, lessons.FOLDER)) is not None:
+    if (own := _chosen(names, lessons.LESSONS)) is not None:
         findings += lessons.check(only=own)
-    if (own := _chosen(names, FOLDER)) is not None:
+    if (own := _chosen(names, SOLUTIONS)) is not None:
         findings += check_exercises(own)
     return findings
 
 
 def check_exercises(only: Sequence[str] = ()) -> list[str]:
     """`check` for solutions, exercises and their map."""
-    paths = lessons.sources(FOLDER, only or None)
+    paths = lessons.sources(SOLUTIONS, only or None)
     findings = [line for path in paths for line in lessons.drift(path, _solved)]
     if findings:  # with a broken source nothing further can be said
         return findings
@@ -106,8 +106,8 @@ def _drift(source: Path) -> list[str]:
 def _strays(paths: Sequence[Path]) -> list[str]:
     """Notebooks without a source, and sources that lie among the exercises."""
     own = {path.stem for path in paths}
-    files = [*Path(FOLDER).glob("*.ipynb"), *Path(RELEASED).glob("*.ipynb")]
-    files += Path(RELEASED).glob("*.py")
+    files = [*Path(SOLUTIONS).glob("*.ipynb"), *Path(EXERCISES).glob("*.ipynb")]
+    files += Path(EXERCISES).glob("*.py")
     strays = [path for path in files if path.stem not in own or path.suffix == ".py"]
     return [f"{path}: has no source; delete it" for path in sorted(strays)]
 
@@ -115,7 +115,7 @@ def _strays(paths: Sequence[Path]) -> list[str]:
 def _gates() -> list[str]:
     """What students must not see in what they get, and what is missing on the map."""
     course = _map()
-    findings = leaks([tasks for tasks, _ in course], RELEASED)
+    findings = leaks([tasks for tasks, _ in course], EXERCISES)
     findings += [line for tasks, found in course for line in outline.gaps(found, tasks)]
     return findings + _differs(Path(outline.PAGE), _page(course))
 
@@ -133,13 +133,19 @@ def _chosen(names: Sequence[str], folder: str) -> list[str] | None:
     A project may have lessons without exercises; without lessons it is none.
     """
     for name in names:
-        if Path(name).parent.name not in ("", lessons.FOLDER, FOLDER):
-            mend = f"name it in {lessons.FOLDER}/ or {FOLDER}/, or without a folder"
+        if Path(name).parent.name not in ("", lessons.LESSONS, SOLUTIONS):
+            mend = f"name it in {lessons.LESSONS}/ or {SOLUTIONS}/, or without a folder"
             raise W2SError("has no source there", where=name, mend=mend)
-    if folder != lessons.FOLDER and not Path(folder).is_dir():
-        return None
-    bare = [name for name in names if Path(name).parent.name in ("", folder)]
-    return bare or (None if names else [])
+    if not names:
+        return [] if folder == lessons.LESSONS or Path(folder).is_dir() else None
+    own = []
+    for name in names:
+        source, parent = f"{Path(name).stem}.py", Path(name).parent.name
+        having = [one for one in (lessons.LESSONS, SOLUTIONS) if Path(one, source).is_file()]
+        # a bare name that neither folder has is missed among the lessons
+        if folder in ([parent] if parent else having or [lessons.LESSONS]):
+            own.append(name)
+    return own or None
 
 
 def _solved(path: Path):
@@ -147,7 +153,7 @@ def _solved(path: Path):
 
 
 def _released(source: Path) -> Path:
-    return Path(RELEASED) / f"{source.stem}.ipynb"
+    return Path(EXERCISES) / f"{source.stem}.ipynb"
 
 
 def _page(course: Sequence[tuple[Assignment, Sequence[outline.Objective]]]) -> str:
@@ -156,8 +162,8 @@ def _page(course: Sequence[tuple[Assignment, Sequence[outline.Objective]]]) -> s
 
 def _map() -> list[tuple[Assignment, list[outline.Objective]]]:
     course = []
-    for path in lessons.sources(FOLDER):
+    for path in lessons.sources(SOLUTIONS):
         tasks = read_assignment(path)
-        lesson = Path(lessons.FOLDER) / path.name
+        lesson = Path(lessons.LESSONS) / path.name
         course.append((tasks, outline.objectives(lesson, lessons.TAGS, tasks)))
     return course

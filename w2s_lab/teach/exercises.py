@@ -11,7 +11,7 @@ from pathlib import Path
 
 from w2s_lab.teach.source import Cell, Stop, read_cells, stopper
 
-FOLDER, RELEASED = "solutions", "exercises"
+SOLUTIONS, EXERCISES = "solutions", "exercises"
 KINDS = ("recall", "implement", "diagnose", "decide", "explain")
 ROLES = ("given", "task", "answer", "check", "hidden", "hints", "essay")
 PARTS = ("answer", "check", "hidden", "hints")  # what each task has one of; some have an essay
@@ -57,7 +57,7 @@ class Exercise:
     """One task of an assignment; `cells` maps a role in `PARTS` to the source's cell.
 
     Attributes:
-        kind: one of `KINDS`, from recall to design.
+        kind: one of `KINDS`, from recall to judgement.
         minutes: expected time.
         difficulty: 1 to 5.
         objectives: numbers in the list that opens the lesson.

@@ -103,7 +103,7 @@ def page(course: Sequence[tuple[Assignment, Sequence[Objective]]]) -> str:
         "Made by `w2s-lab build` from the sources of lessons and exercises; edit those.",
         "[How an exercise is written](write-an-exercise.md).",
         "",
-        "| assignment | tasks | minutes | points | visible | hidden | essays |",
+        "| assignment | tasks | minutes | points | for visible cases | hidden cases | essays |",
         "|---|---|---|---|---|---|---|",
     ]
     totals = [0.0] * 6
@@ -134,7 +134,7 @@ def questions(bank: Iterable[Question]) -> str:
     lines = [
         "## Questions",
         "",
-        "Ungraded, with an explanation for each answer. Those of 06 belong to the capstone.",
+        "Ungraded, with an explanation for each answer. No lesson asks those of 06 yet.",
         "",
     ]
     lines += [f"| lesson | {' | '.join(ASKED)} | together |", "|---" * (len(ASKED) + 2) + "|"]
