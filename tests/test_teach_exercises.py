@@ -290,11 +290,7 @@ def by_hash(kind, text):
     return f"07_tiny-{digest[:8]}"
 
 
-TITLE_IN_SOURCE = changed(
-    TITLE,
-    "*2 tasks · about 15 minutes · 7.5 points · objectives as numbered at the top of lesson 07*\n\n",
-    "",
-)
+TITLE_IN_SOURCE = changed(TITLE, f"{TITLE.splitlines()[2]}\n\n", "")
 DOUBLE_IN_SOURCE = "## Twice\n\nWrite `double(x)`, which gives twice x."
 DOUBLE_HINTS_IN_SOURCE = """\
 1. What is added to what?
