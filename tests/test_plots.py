@@ -18,6 +18,8 @@ from w2s_lab.errors import W2SError
 from w2s_lab.metrics import Estimate
 from w2s_lab.teach import build
 
+pytestmark = pytest.mark.slow  # dozens of figures, drawn and measured
+
 LEVEL = [Estimate(0.5, 0.4, 0.6)] * 3
 INF = float("inf")
 
