@@ -289,6 +289,16 @@ def test_build_hands_over_its_names_and_tells_what_it_found(monkeypatch, capsys)
     assert given == [(["00_x"], "smoke"), [], ["00_x", "01_y"]]
 
 
+@pytest.mark.parametrize("more", [[], ["--check"]])
+def test_build_refuses_an_unknown_size_before_anything_is_built(more, monkeypatch, capsys):
+    from w2s_lab.teach import course
+
+    for work in ("build", "check"):
+        monkeypatch.setattr(course, work, raises(AssertionError("it went on")))
+    assert cli.main(["build", "--size", "huge", *more]) == 2
+    assert one_line(capsys).startswith("w2s-lab: size: unknown size 'huge'; choose one of")
+
+
 def test_a_users_mistake_deep_in_a_run_is_one_line(runs, monkeypatch, capsys):
     mistake = W2SError("99 gold labels asked for, 43 there", where="labels", mend="ask for fewer")
     monkeypatch.setattr(experiment, "run", raises(mistake))

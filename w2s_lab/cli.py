@@ -212,10 +212,12 @@ def _check(_: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
+    from w2s_lab.data import default_size
     from w2s_lab.teach import course
 
+    size = default_size(options.size)  # a misspelt one is told before anything is built
     if not options.check:
-        course.build(options.names, size=options.size)
+        course.build(options.names, size=size)
         return 0
     findings = course.check(options.names)
     for finding in findings:
