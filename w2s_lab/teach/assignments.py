@@ -8,7 +8,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator
 
-from w2s_lab.teach.exercises import BEGIN, END, HARDEST, ROLES, SEED, Assignment, grade_id, steps
+from w2s_lab.teach.exercises import BEGIN, END, HARDEST, SEED, Assignment, grade_id, role_of, steps
 from w2s_lab.teach.source import METADATA, Cell, hashed_ids
 
 HIDE, UNHIDE = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
@@ -58,7 +58,7 @@ def _notebook(assignment: Assignment, seed: int, text: Callable[[Cell, str], str
     cells = []
     ids = hashed_ids(assignment.name, assignment.cells)
     for cell, own in zip(assignment.cells, ids, strict=True):
-        role = next((role for role in ROLES if role in cell.options), "")
+        role = role_of(cell)
         graded = _metadata(cell, role)
         metadata: dict = {"nbgrader": graded} if graded else {}
         if role == "check":  # a learner runs it, and need not read it

@@ -158,7 +158,7 @@ def _role(cell: Cell, stop: Stop) -> str:
     named = [role for role in ROLES if role in cell.options]
     if len(named) > 1:
         stop(cell.line, f"the cell is {' and '.join(named)}", "make two cells")
-    role = named[0] if named else ""
+    role = role_of(cell)
     kind = "markdown" if role in ("task", "hints", "essay") else "code"
     if role and cell.kind != kind:
         stop(cell.line, f"a {role} cell is a {kind} cell", "mend its marker")
@@ -270,8 +270,13 @@ def steps(hints: str) -> list[str]:
     return re.split(r"\n\n(?=\d\. )", hints.strip())
 
 
+def role_of(cell: Cell) -> str:
+    """The one of `ROLES` that a marker names, "" for a plain cell."""
+    return next((role for role in ROLES if role in cell.options), "")
+
+
 def grade_id(cell: Cell) -> str:
     """The name of a marked cell in a gradebook; that of an answer is the task's own."""
-    role = next(role for role in ROLES if role in cell.options)
+    role = role_of(cell)
     name = str(cell.options[role])
     return name if role == "answer" else f"{name}-{role}"
