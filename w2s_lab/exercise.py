@@ -14,13 +14,25 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 WIDTH = 88  # columns; what a notebook shows without a scroll bar
 UNWRITTEN = "Nothing is written here yet."
 SCORES: dict[str, tuple[float, float]] = {}  # task → (points, most); lives as long as the kernel
+
+
+BY_REFERENCE = False  # see `by_reference`
+
+
+class Told(NamedTuple):
+    """One case and what came of it: `said` is "" where it holds."""
+
+    title: str
+    points: float
+    most: float
+    said: str
 
 
 class Unmet(AssertionError):
@@ -41,6 +53,7 @@ class Marks:
     def __init__(self, task: str, *, hidden: bool = False):
         self.task, self.hidden = task, hidden
         self.points = self.most = 0.0
+        self.cases: list[Told] = []
 
     @contextlib.contextmanager
     def case(self, title: str, points: float = 1) -> Iterator[None]:
@@ -55,6 +68,7 @@ class Marks:
                 raise  # an endless loop was stopped; the next case would hang in it again
             except BaseException as error:  # sys.exit() too: it would cost the cases that follow
                 said = self._told(error)
+        self.cases.append(Told(title, 0.0 if said else points, points, said or ""))
         if said is None:
             self.points += points
             print(f"✓ {title}" + f" ({_points(points)})" * bool(points))
@@ -187,8 +201,24 @@ class Marks:
             return f"Your code stopped with {kind.__name__ if known else 'an exception'}."
         text = _text(error)
         said = f"{kind.__name__}: {text}" if text else kind.__name__
-        last = _line(error)
+        last = getattr(error, "line", "") or _line(error)  # told by another process, or seen here
         return f"Your code stopped with {said}" + (f" (at `{last}`)" if last else "")
+
+
+@contextlib.contextmanager
+def by_reference() -> Iterator[None]:
+    """For a case that looks at what it handed over: was it changed?
+
+    In a notebook nothing is different. A grader that runs the learner's code in another process
+    hands over copies; within this block it brings back what was done to them. Elsewhere it does
+    not, since changing a test's own data would be a way to pass it.
+    """
+    global BY_REFERENCE
+    before, BY_REFERENCE = BY_REFERENCE, True
+    try:
+        yield
+    finally:
+        BY_REFERENCE = before
 
 
 def score() -> None:

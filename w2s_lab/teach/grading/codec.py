@@ -1,0 +1,422 @@
+"""Plain data as frames between the judge and the box: JSON with tags, never pickle.
+
+What arrives from the box was made by a stranger: it is counted before it is parsed, its depth and
+shapes are checked, and only kinds of data named here come out of `decode`. An object that is no
+plain data stays where it is; the other side gets a number for it.
+"""
+
+import base64
+import json
+import math
+import re
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+FROM_BOX = 4 << 20  # bytes in a frame; a frame of tiny lists takes about 30 times that in memory
+INTO_BOX = 64 << 20  # the judge is trusted: hidden inputs may be large
+ELEMENTS = 400_000  # values in a frame from the box
+DEPTH = 60
+LONGEST_INT = 16_384  # hexadecimal digits
+COLLISIONS = 1_000  # keys from which on equal hashes are an attack, not chance
+HEAD = struct.Struct("<I")
+ARRAY_KINDS = re.compile(r"[<>|=]?[biufc]\d{1,2}")
+TENSOR_KINDS = [
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+]
+
+
+class BadFrame(Exception):
+    """What arrived is not what this protocol sends."""
+
+
+class Ended(Exception):
+    """The other side is gone."""
+
+
+def encode(value: Any, keep: Callable[[Any], dict] | None = None, *, shared: bool = False) -> Any:
+    """A value as JSON's own types.
+
+    Args:
+        keep: says what to send for an object that is no plain data.
+        shared: tells that two entries are the same list, dict or array; for arguments of a call.
+
+    Raises:
+        TypeError: such an object, and no `keep`.
+        ValueError: nested too deeply.
+    """
+    return _Encoder(keep, shared).encode(value, 0)
+
+
+class _Encoder:
+    def __init__(self, keep: Callable[[Any], dict] | None, shared: bool):
+        self.keep, self.shared = keep, shared
+        self.seen: dict[int, int] = {}
+        self.alive: list[Any] = []  # an id is only good while its object lives
+
+    def encode(self, value: Any, depth: int) -> Any:
+        if depth > DEPTH:
+            raise ValueError(f"nested more than {DEPTH} deep")
+        kind = type(value)
+        if value is None or kind is bool or kind is str:
+            return value
+        if kind is int:
+            return value if abs(value) < 2**63 else {"!": "int", "v": hex(value)}
+        if kind is float:
+            return value if math.isfinite(value) else {"!": "float", "v": repr(value)}
+        if self.shared and not isinstance(value, (int, float, complex, str, bytes)):
+            if id(value) in self.seen:
+                return {"!": "same", "v": self.seen[id(value)]}
+            sent = self._composed(value, depth)
+            # numbered when complete, as the other side will
+            self.seen[id(value)] = len(self.alive)
+            self.alive.append(value)
+            return sent
+        return self._composed(value, depth)
+
+    def _composed(self, value: Any, depth: int) -> Any:
+        def inner(item: Any) -> Any:
+            return self.encode(item, depth + 1)
+
+        if isinstance(value, list):
+            return [inner(item) for item in value]
+        if isinstance(value, tuple):
+            return {"!": "tuple", "v": [inner(item) for item in value]}
+        if isinstance(value, (set, frozenset)):
+            return {"!": type(value).__name__, "v": [inner(item) for item in value]}
+        if isinstance(value, dict):
+            return {"!": "dict", "v": [[inner(k), inner(v)] for k, v in value.items()]}
+        if isinstance(value, (bytes, bytearray)):
+            return {"!": "bytes", "v": _text(bytes(value))}
+        if isinstance(value, range):
+            return {"!": "range", "v": [value.start, value.stop, value.step]}
+        sent = _numeric(value)
+        if sent is None and isinstance(value, complex):
+            sent = {"!": "complex", "v": [inner(value.real), inner(value.imag)]}
+        if sent is None and isinstance(value, (bool, int, float, str)):  # a subclass of these
+            base = next(base for base in (bool, int, float, str) if isinstance(value, base))
+            return inner(base(value))
+        if sent is None:
+            if self.keep is None:
+                raise TypeError(f"a {type(value).__name__} is no plain data")
+            sent = self.keep(value)
+        return sent
+
+
+def _numeric(value: Any) -> dict | None:
+    """numpy's and torch's values; neither is imported for it."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None and isinstance(value, numpy.generic):
+        if not ARRAY_KINDS.fullmatch(value.dtype.str):
+            plain = value.item()
+            return plain if isinstance(plain, str) else None
+        return {"!": "scalar", "t": value.dtype.str, "v": _text(value.tobytes())}
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        if value.dtype.kind == "U":
+            texts = value.ravel().tolist()
+            return {"!": "texts", "s": list(value.shape), "v": texts}
+        if not ARRAY_KINDS.fullmatch(value.dtype.str):
+            return None
+        data = numpy.ascontiguousarray(value)
+        return {
+            "!": "array",
+            "t": data.dtype.str,
+            "s": list(value.shape),
+            "v": _text(data.tobytes()),
+        }
+    if torch is not None and isinstance(value, torch.Tensor):
+        kind = str(value.dtype).removeprefix("torch.")
+        if kind not in TENSOR_KINDS or value.layout != torch.strided:
+            return None
+        data = value.detach().cpu().contiguous()
+        raw = data.reshape(-1).view(torch.uint8) if data.numel() else data
+        return {
+            "!": "tensor",
+            "t": kind,
+            "s": list(value.shape),
+            "v": _text(raw.numpy().tobytes() if data.numel() else b""),
+            "g": bool(value.requires_grad),
+        }
+    return None
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def decode(told: Any, remote: Callable[[dict], Any] | None = None, *, shared: bool = False) -> Any:
+    """The value that `encode` was given.
+
+    Args:
+        remote: what stands for an object that stayed on the other side.
+        shared: as in `encode`; refused unless asked for, because it lets a short frame describe
+            something endless.
+
+    Raises:
+        BadFrame: anything that `encode` does not make.
+    """
+    try:
+        return _Decoder(remote, shared).decode(told, 0)
+    except BadFrame:
+        raise
+    except Exception as error:  # KeyError, TypeError, ... each from a frame of the wrong form
+        raise BadFrame(f"a value of the wrong form ({type(error).__name__})") from None
+
+
+class _Decoder:
+    def __init__(self, remote: Callable[[dict], Any] | None, shared: bool):
+        self.remote, self.shared = remote, shared
+        self.made: list[Any] = []
+
+    def decode(self, told: Any, depth: int) -> Any:
+        if depth > DEPTH:
+            raise BadFrame("nested too deeply")
+        if not isinstance(told, (list, dict)):
+            return told
+        if isinstance(told, dict) and told["!"] in ("int", "float", "complex", "bytes", "scalar"):
+            return self._composed(told, depth)
+        if isinstance(told, dict) and told["!"] == "same":
+            if not self.shared:
+                raise BadFrame("shared values")
+            return self.made[told["v"]]
+        value = self._composed(told, depth)
+        if self.shared:
+            self.made.append(value)
+        return value
+
+    def _composed(self, told: Any, depth: int) -> Any:
+        def inner(item: Any) -> Any:
+            return self.decode(item, depth + 1)
+
+        if isinstance(told, list):
+            return [inner(item) for item in told]
+        kind, v = told["!"], told.get("v")
+        if kind == "int":
+            if len(v) > LONGEST_INT:
+                raise BadFrame("a number too long")
+            return int(v, 16)
+        if kind == "float":
+            return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[v]
+        if kind == "complex":
+            real, imaginary = inner(v[0]), inner(v[1])
+            return complex(float(real), float(imaginary))
+        if kind == "bytes":
+            return base64.b64decode(v, validate=True)
+        if kind == "range":
+            return range(*_whole(v, 3))
+        if kind == "tuple":
+            return tuple(inner(item) for item in _list(v))
+        if kind in ("set", "frozenset"):
+            items = [inner(item) for item in _list(v)]
+            _check_hashes(items)
+            return (set if kind == "set" else frozenset)(items)
+        if kind == "dict":
+            pairs = [(inner(key), inner(item)) for key, item in _list(v)]
+            _check_hashes([key for key, _ in pairs])
+            return dict(pairs)
+        if kind in ("scalar", "array", "texts"):
+            return _array(kind, told)
+        if kind == "tensor":
+            return _tensor(told)
+        if kind == "remote" and self.remote is not None:
+            return self.remote(told)
+        raise BadFrame("an unknown kind of value")
+
+
+def _list(value: Any) -> list:
+    if not isinstance(value, list):
+        raise BadFrame("a list was expected")
+    return value
+
+
+def _whole(value: Any, most: int) -> list[int]:
+    if len(_list(value)) > most or any(type(one) is not int for one in value):
+        raise BadFrame("whole numbers were expected")
+    return value
+
+
+def _check_hashes(keys: list) -> None:
+    """Thousands of keys with the same hash would keep the judge busy for minutes."""
+    if len(keys) > COLLISIONS and len({hash(key) for key in keys}) < len(keys) / 2:
+        raise BadFrame("keys with equal hashes")
+
+
+def _shape(told: dict) -> tuple[list[int], int]:
+    shape = _whole(told["s"], 16)
+    if any(size < 0 for size in shape):
+        raise BadFrame("a negative size")
+    return shape, math.prod(shape)
+
+
+def _array(kind: str, told: dict) -> Any:
+    import numpy as np
+
+    if kind == "texts":
+        shape, count = _shape(told)
+        texts = _list(told["v"])
+        if len(texts) != count or any(type(text) is not str for text in texts):
+            raise BadFrame("texts that do not fill their shape")
+        if count * max(map(len, texts), default=0) > FROM_BOX:  # each takes as much as the longest
+            raise BadFrame("texts too long for an array")
+        return np.array(texts, dtype=str).reshape(shape)
+    if not ARRAY_KINDS.fullmatch(told["t"]):
+        raise BadFrame("an unknown dtype")
+    dtype = np.dtype(told["t"])
+    raw = base64.b64decode(told["v"], validate=True)
+    shape, count = _shape(told) if kind == "array" else ([], 1)
+    if count * dtype.itemsize != len(raw):
+        raise BadFrame("data that do not fill their shape")
+    data = np.frombuffer(raw, dtype).reshape(shape)
+    return data[()] if kind == "scalar" else data.copy()
+
+
+def _tensor(told: dict) -> Any:
+    import torch
+
+    if told["t"] not in TENSOR_KINDS:
+        raise BadFrame("an unknown dtype")
+    dtype = getattr(torch, told["t"])
+    raw = base64.b64decode(told["v"], validate=True)
+    shape, count = _shape(told)
+    if count * dtype.itemsize != len(raw):
+        raise BadFrame("data that do not fill their shape")
+    flat = torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+    tensor = flat.reshape(shape)
+    return tensor.requires_grad_() if told.get("g") is True and dtype.is_floating_point else tensor
+
+
+def pack(message: Any, most: int = INTO_BOX) -> bytes:
+    """A message as one frame: its length in 4 bytes, then JSON.
+
+    Raises:
+        ValueError: longer than `most` bytes.
+    """
+    text = json.dumps(message, allow_nan=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
+    if len(text) > most:
+        raise ValueError(f"{len(text) >> 10} KB are too much for one message")
+    return HEAD.pack(len(text)) + text
+
+
+def unpack(text: bytes, *, elements: int | None = ELEMENTS) -> Any:
+    """The message in a frame; `elements` bounds how many values it may hold.
+
+    Raises:
+        BadFrame: too many values, or no JSON.
+    """
+    # Each value but the first has one of these before it; those inside of texts count as well
+    if elements is not None and sum(map(text.count, (b"[", b"{", b",", b":"))) > elements:
+        raise BadFrame("too many values")
+    try:
+        return json.loads(text.decode("utf-8", "surrogatepass"), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise BadFrame("no JSON") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+class Line:
+    """One end of a connection that carries frames, and file descriptors where asked.
+
+    Args:
+        end: a connected Unix stream socket; the line owns it.
+        most: bytes in a frame that arrives.
+        elements: values in a frame that arrives; None: any number.
+    """
+
+    def __init__(self, end: socket.socket, *, most: int = INTO_BOX, elements: int | None = None):
+        self.end, self.most, self.elements = end, most, elements
+
+    def send(
+        self, message: Any, *, fds: tuple[int, ...] = (), seconds: float | None = None
+    ) -> None:
+        """Sends one message.
+
+        Raises:
+            Ended: nobody listens.
+            TimeoutError: nobody read it in time.
+        """
+        frame = memoryview(pack(message))
+        until = None if seconds is None else time.monotonic() + seconds
+        try:
+            if fds:  # they travel with the first byte
+                sent = socket.send_fds(self.end, [frame[:1]], list(fds))
+                frame = frame[sent:]
+            while frame:
+                self._wait(until)
+                frame = frame[self.end.send(frame[: 1 << 16]) :]
+        except TimeoutError:
+            raise
+        except OSError:
+            raise Ended from None
+
+    def receive(self, *, seconds: float | None = None) -> Any:
+        """The next message; as `receive_fds`, without descriptors."""
+        return self.receive_fds(0, seconds=seconds)[0]
+
+    def receive_fds(
+        self, most_fds: int = 1, *, seconds: float | None = None
+    ) -> tuple[Any, list[int]]:
+        """The next message and the file descriptors that came with it.
+
+        Raises:
+            Ended: the other side closed, or died in the middle of a frame.
+            TimeoutError: no whole frame in time.
+            BadFrame: longer than allowed, too many values, no JSON.
+        """
+        until = None if seconds is None else time.monotonic() + seconds
+        try:
+            self._wait(until)
+            if most_fds:
+                first, fds, _, _ = socket.recv_fds(self.end, HEAD.size, most_fds)
+            else:  # descriptors that nobody asked for are dropped by the kernel
+                first, fds = self.end.recv(HEAD.size), []
+            if not first:
+                raise Ended
+            length = HEAD.unpack(first + self._exactly(HEAD.size - len(first), until))[0]
+            if length > self.most:
+                raise BadFrame("a frame too long")
+            return unpack(self._exactly(length, until), elements=self.elements), fds
+        except TimeoutError:
+            raise
+        except OSError:
+            raise Ended from None
+
+    def _exactly(self, count: int, until: float | None) -> bytes:
+        parts = bytearray()
+        while len(parts) < count:
+            self._wait(until)
+            part = self.end.recv(min(count - len(parts), 1 << 18))
+            if not part:
+                raise Ended
+            parts += part
+        return bytes(parts)
+
+    def _wait(self, until: float | None) -> None:
+        if until is None:
+            self.end.settimeout(None)
+            return
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.end.settimeout(left)
+
+    def close(self) -> None:
+        self.end.close()

@@ -1,0 +1,264 @@
+"""Grades submissions of one assignment on this machine: a warmed box, warmed judges, one at a time
+or several side by side.
+
+It keeps nothing: `session` reads hand-ins and fills a gradebook.
+"""
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import select
+import signal
+import threading
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from w2s_lab.errors import W2SError
+from w2s_lab.teach.grading.box import Limits, Nursery, Worker, open_room, python
+from w2s_lab.teach.grading.codec import BadFrame, Ended, Line
+from w2s_lab.teach.grading.plan import Plan, make_plan, release
+from w2s_lab.teach.grading.verdict import GRADED, Item, Sheet, Verdict
+
+JUDGE_MB = 4096  # data of one judge; it holds the tests' modules and what the box sent
+LOOK_SECONDS = 0.05  # between two looks at a worker's memory
+OVERTIME = 30  # seconds that a judge may go on after the notebook's time, for its own work
+JUDGING = ("w2s_lab.teach.grading.judge", "w2s_lab.exercise", "numpy")
+TOO_LONG = "Grading was stopped: it took longer than {:g} seconds."
+
+
+class JudgeFailed(Exception):
+    """A judge ended without a verdict; that is no fault of the submission as far as is known."""
+
+
+class Grader:
+    """The box, the judges and the plan of one assignment; a context manager.
+
+    Args:
+        text: the teacher's notebook.
+        name: of the assignment's notebook, without its ending.
+        container: `docker:IMAGE` or `podman:IMAGE` instead of a box.
+        trust: run without isolation; every verdict says so.
+        where: what an error in the notebook names.
+
+    Raises:
+        W2SError: the notebook is none, or there is no box here; in one line, with what to do.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        name: str,
+        *,
+        limits: Limits | None = None,
+        container: str = "",
+        trust: bool = False,
+        where: str = "",
+    ):
+        self.text, self.name, self.limits = text, name, limits or Limits()
+        self.plan: Plan = make_plan(text, name, where=where)
+        self.room = open_room(self.limits, self.plan.imports, container=container, trust=trust)
+        try:
+            modules = [*JUDGING, *self.plan.imports]
+            environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+            self.judges = Nursery([*python("nursery"), "judge", json.dumps(modules)], environment)
+        except BaseException:
+            self.room.close()
+            raise
+        self.places = _Places()
+
+    @property
+    def sheet(self) -> Sheet:
+        """The assignment as a gradebook knows it; its grader names all that a grade depends on."""
+        told = [self.plan.sheet.grader, self.room.isolation, asdict(self.limits)]
+        grader = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return replace(self.plan.sheet, grader=grader)
+
+    def gate(self) -> list[str]:
+        """What is wrong with the assignment itself, told line by line: its own solution has to get
+        all points on this path, and what students receive none.
+
+        What the solution imports is imported beforehand from here on.
+        """
+        solution, modules = self._grade(self.text.encode(), 0, modules=True)
+        self.room.load(_worth_loading(modules.get("box", [])))
+        self.judges.load(_worth_loading(modules.get("judge", [])))
+        stub, _ = self._grade(release(self.text).encode(), 0)
+        found = [
+            f"{item.grade_id}: the solution gets {item.score:g} of {item.max_score:g}"
+            f" ({item.message or 'no message'})"
+            for item in solution.items
+            if not item.manual and item.score < item.max_score and not self._is_text(item)
+        ]
+        found += [
+            f"{item.grade_id}: what students receive gets {item.score:g} points as it is"
+            for item in stub.items
+            if item.score
+        ]
+        return found
+
+    def grade(self, raw: bytes, *, seed: int = 0) -> Verdict:
+        """The verdict on one notebook; safe to call from several threads.
+
+        Args:
+            raw: the file as it was handed in.
+            seed: the student's own numbers, where the course gave them out.
+
+        Raises:
+            JudgeFailed: the judge died; the submission may be tried again.
+            W2SError: the box cannot be had any more.
+        """
+        return self._grade(raw, seed)[0]
+
+    def _grade(self, raw: bytes, seed: int, *, modules: bool = False) -> tuple[Verdict, dict]:
+        began = time.monotonic()
+        with self.places.one() as place:
+            try:
+                end, pidfd = self.judges.fork({"data_mb": JUDGE_MB})
+            except (Ended, TimeoutError, OSError) as error:
+                raise JudgeFailed(f"no judge could be started ({error})") from None
+            sitting = _Sitting(self, Line(end), pidfd, place)
+            job = {"plan": self.text, "name": self.name, "seed": seed, "modules": modules}
+            raw_text = base64.b64encode(raw).decode()
+            job |= {"raw": raw_text, "limits": asdict(self.limits)}
+            try:
+                verdict, loaded = sitting.verdict(job)
+            finally:
+                sitting.close()
+        seconds = round(time.monotonic() - began, 3)
+        return replace(verdict, isolation=self.room.isolation, seconds=seconds), loaded
+
+    def _is_text(self, item: Item) -> bool:
+        return any(
+            column.manual for column in self.plan.sheet.columns if column.grade_id == item.grade_id
+        )
+
+    def close(self) -> None:
+        """Ends the box and the judges."""
+        self.room.close()
+        self.judges.close()
+
+    def __enter__(self) -> "Grader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Sitting:
+    """One judge at work on one submission: gives it workers, watches both, ends both."""
+
+    def __init__(self, grader: Grader, line: Line, pidfd: int, place: int):
+        self.grader, self.line, self.pidfd, self.place = grader, line, pidfd, place
+        self.worker: Worker | None = None
+        self.items: dict[str, Item] = {}
+
+    def verdict(self, job: dict) -> tuple[Verdict, dict]:
+        """What the judge comes to.
+
+        Raises:
+            JudgeFailed: it ended without a word.
+        """
+        most = self.grader.limits.notebook_seconds + OVERTIME
+        until = time.monotonic() + most
+        try:
+            self.line.send(job, seconds=OVERTIME)
+            while time.monotonic() < until:
+                ready, _, _ = select.select([self.line.end], [], [], LOOK_SECONDS)
+                if self.worker is not None:
+                    self.worker.watch()
+                if not ready:
+                    continue
+                told = self.line.receive(seconds=OVERTIME)
+                if "verdict" in told:
+                    return Verdict.from_json(told["verdict"]), told["modules"]
+                self._serve(told)
+        except (Ended, TimeoutError, BadFrame) as error:
+            raise JudgeFailed(str(error) or "it ended without a verdict") from None
+        return self._stopped(most), {}
+
+    def _serve(self, told: dict) -> None:
+        """What a judge asks for, or tells on its way."""
+        if "failed" in told:
+            raise Ended(told["failed"])
+        if "item" in told:
+            (item,) = Verdict.from_json(told["item"]).items
+            self.items[item.grade_id] = item
+        elif told["need"] == "why":
+            self.line.send({"why": self._end_worker()})
+        elif told["need"] == "worker":
+            self._end_worker()
+            self.worker = self.grader.room.open(self.place)
+            self.line.send({"worker": True}, fds=(self.worker.end.fileno(),))
+            # The judge has its own copy; ours would keep the line open after its end
+            self.worker.end.close()
+
+    def _end_worker(self) -> str:
+        """Ends the worker; says why it had ended before, "" if it had not or nobody knows."""
+        if self.worker is None:
+            return ""
+        worker, self.worker = self.worker, None
+        worker.close()
+        return worker.why
+
+    def _stopped(self, seconds: float) -> Verdict:
+        """The verdict as far as it is known when the judge has to be stopped."""
+        words = TOO_LONG.format(seconds)
+        items = tuple(
+            self.items.get(column.grade_id, Item(column.grade_id, 0.0, column.points, words))
+            for column in self.grader.plan.sheet.columns
+        )
+        return Verdict(GRADED, items, (words,))
+
+    def close(self) -> None:
+        """Ends judge and worker."""
+        self._end_worker()
+        self.line.close()
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        os.close(self.pidfd)
+
+
+class _Places:
+    """Numbers for what runs at the same time, each given to one only."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.taken: set[int] = set()
+
+    @contextlib.contextmanager
+    def one(self):
+        with self.lock:
+            place = next(
+                number for number in range(len(self.taken) + 1) if number not in self.taken
+            )
+            self.taken.add(place)
+        try:
+            yield place
+        finally:
+            with self.lock:
+                self.taken.discard(place)
+
+
+def open_grader(path: str | Path, **options) -> Grader:
+    """A grader for the teacher's notebook at this path; options as for `Grader`.
+
+    Raises:
+        W2SError: no such file, no notebook, no box.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8")
+    except (FileNotFoundError, IsADirectoryError):
+        mend = "name the teacher's notebook, with solutions and hidden tests"
+        raise W2SError("no such file", where=str(path), mend=mend) from None
+    except UnicodeDecodeError:
+        raise W2SError("is no notebook", where=str(path), mend="name an .ipynb file") from None
+    return Grader(text, path.stem, where=str(path), **options)
+
+
+def _worth_loading(modules: list[str]) -> list[str]:
+    """Without what is internal to the process that the list comes from."""
+    return [name for name in modules if not name.startswith(("_", "w2s_lab.teach")) and name]
