@@ -171,6 +171,12 @@ class Nursery:
             self.line.send({"load": list(modules)})
             return self.line.receive(seconds=START_SECONDS)["loaded"]
 
+    def prepare(self, plan: str, name: str) -> None:
+        """Has it read and compile a teacher's notebook; for judges."""
+        with self.lock:
+            self.line.send({"plan": plan, "name": name})
+            self.line.receive(seconds=START_SECONDS)
+
     def fork(self, about: dict) -> tuple[socket.socket, int]:
         """A new child: our end of its line, and a descriptor of its process."""
         ours, theirs = socket.socketpair()

@@ -22,6 +22,7 @@ ELEMENTS = 400_000  # values in a frame from the box
 DEPTH = 60
 LONGEST_INT = 16_384  # hexadecimal digits
 COLLISIONS = 1_000  # keys from which on equal hashes are an attack, not chance
+IMMUTABLE = (int, float, complex, str, bytes, type(None))  # whether two are one cannot matter
 HEAD = struct.Struct("<I")
 ARRAY_KINDS = re.compile(r"[<>|=]?[biufc]\d{1,2}")
 TENSOR_KINDS = [
@@ -48,25 +49,31 @@ class Ended(Exception):
     """The other side is gone."""
 
 
-def encode(value: Any, keep: Callable[[Any], dict] | None = None, *, shared: bool = False) -> Any:
+def encode(
+    value: Any,
+    keep: Callable[[Any], dict] | None = None,
+    *,
+    known: list | None = None,
+    grow: bool = False,
+) -> Any:
     """A value as JSON's own types.
 
     Args:
         keep: says what to send for an object that is no plain data.
-        shared: tells that two entries are the same list, dict or array; for arguments of a call.
+        known: objects that the other side has as well, in the same order: they go as their number.
+        grow: adds what is sent to `known`, so that two entries which are the same list stay one.
 
     Raises:
-        TypeError: such an object, and no `keep`.
+        TypeError: an object that is no plain data, and no `keep`.
         ValueError: nested too deeply.
     """
-    return _Encoder(keep, shared).encode(value, 0)
+    return _Encoder(keep, known, grow).encode(value, 0)
 
 
 class _Encoder:
-    def __init__(self, keep: Callable[[Any], dict] | None, shared: bool):
-        self.keep, self.shared = keep, shared
-        self.seen: dict[int, int] = {}
-        self.alive: list[Any] = []  # an id is only good while its object lives
+    def __init__(self, keep: Callable[[Any], dict] | None, known: list | None, grow: bool):
+        self.keep, self.known, self.grow = keep, known, grow
+        self.numbers = {id(value): number for number, value in enumerate(known or ())}
 
     def encode(self, value: Any, depth: int) -> Any:
         if depth > DEPTH:
@@ -78,15 +85,15 @@ class _Encoder:
             return value if abs(value) < 2**63 else {"!": "int", "v": hex(value)}
         if kind is float:
             return value if math.isfinite(value) else {"!": "float", "v": repr(value)}
-        if self.shared and not isinstance(value, (int, float, complex, str, bytes)):
-            if id(value) in self.seen:
-                return {"!": "same", "v": self.seen[id(value)]}
-            sent = self._composed(value, depth)
-            # numbered when complete, as the other side will
-            self.seen[id(value)] = len(self.alive)
-            self.alive.append(value)
-            return sent
-        return self._composed(value, depth)
+        if self.known is None or isinstance(value, IMMUTABLE):
+            return self._composed(value, depth)
+        if id(value) in self.numbers:
+            return {"!": "same", "v": self.numbers[id(value)]}
+        sent = self._composed(value, depth)
+        if self.grow:  # when it is complete, as the other side will
+            self.numbers[id(value)] = len(self.known)
+            self.known.append(value)
+        return sent
 
     def _composed(self, value: Any, depth: int) -> Any:
         def inner(item: Any) -> Any:
@@ -100,8 +107,8 @@ class _Encoder:
             return {"!": type(value).__name__, "v": [inner(item) for item in value]}
         if isinstance(value, dict):
             return {"!": "dict", "v": [[inner(k), inner(v)] for k, v in value.items()]}
-        if isinstance(value, (bytes, bytearray)):
-            return {"!": "bytes", "v": _text(bytes(value))}
+        if type(value) in (bytes, bytearray):
+            return {"!": type(value).__name__, "v": _text(bytes(value))}
         if isinstance(value, range):
             return {"!": "range", "v": [value.start, value.stop, value.step]}
         sent = _numeric(value)
@@ -158,19 +165,25 @@ def _text(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
-def decode(told: Any, remote: Callable[[dict], Any] | None = None, *, shared: bool = False) -> Any:
+def decode(
+    told: Any,
+    remote: Callable[[dict], Any] | None = None,
+    *,
+    known: list | None = None,
+    grow: bool = False,
+) -> Any:
     """The value that `encode` was given.
 
     Args:
         remote: what stands for an object that stayed on the other side.
-        shared: as in `encode`; refused unless asked for, because it lets a short frame describe
+        known, grow: as in `encode`. A reply from the box never grows: a short frame could describe
             something endless.
 
     Raises:
         BadFrame: anything that `encode` does not make.
     """
     try:
-        return _Decoder(remote, shared).decode(told, 0)
+        return _Decoder(remote, known, grow).decode(told, 0)
     except BadFrame:
         raise
     except Exception as error:  # KeyError, TypeError, ... each from a frame of the wrong form
@@ -178,24 +191,21 @@ def decode(told: Any, remote: Callable[[dict], Any] | None = None, *, shared: bo
 
 
 class _Decoder:
-    def __init__(self, remote: Callable[[dict], Any] | None, shared: bool):
-        self.remote, self.shared = remote, shared
-        self.made: list[Any] = []
+    def __init__(self, remote: Callable[[dict], Any] | None, known: list | None, grow: bool):
+        self.remote, self.known, self.grow = remote, known, grow
 
     def decode(self, told: Any, depth: int) -> Any:
         if depth > DEPTH:
             raise BadFrame("nested too deeply")
-        if not isinstance(told, (list, dict)):
+        if not isinstance(told, list | dict):
             return told
-        if isinstance(told, dict) and told["!"] in ("int", "float", "complex", "bytes", "scalar"):
-            return self._composed(told, depth)
         if isinstance(told, dict) and told["!"] == "same":
-            if not self.shared:
-                raise BadFrame("shared values")
-            return self.made[told["v"]]
+            if self.known is None or type(told["v"]) is not int or told["v"] < 0:
+                raise BadFrame("an object that nobody knows")
+            return self.known[told["v"]]
         value = self._composed(told, depth)
-        if self.shared:
-            self.made.append(value)
+        if self.grow and not isinstance(value, IMMUTABLE):
+            self.known.append(value)  # type: ignore[union-attr]
         return value
 
     def _composed(self, told: Any, depth: int) -> Any:
@@ -214,8 +224,9 @@ class _Decoder:
         if kind == "complex":
             real, imaginary = inner(v[0]), inner(v[1])
             return complex(float(real), float(imaginary))
-        if kind == "bytes":
-            return base64.b64decode(v, validate=True)
+        if kind in ("bytes", "bytearray"):
+            raw = base64.b64decode(v, validate=True)
+            return raw if kind == "bytes" else bytearray(raw)
         if kind == "range":
             return range(*_whole(v, 3))
         if kind == "tuple":

@@ -64,6 +64,7 @@ class Grader:
             modules = [*JUDGING, *self.plan.imports]
             environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
             self.judges = Nursery([*python("nursery"), "judge", json.dumps(modules)], environment)
+            self.judges.prepare(text, name)
         except BaseException:
             self.room.close()
             raise
@@ -85,12 +86,13 @@ class Grader:
         solution, modules = self._grade(self.text.encode(), 0, modules=True)
         self.room.load(_worth_loading(modules.get("box", [])))
         self.judges.load(_worth_loading(modules.get("judge", [])))
+        manual = {column.grade_id for column in self.plan.sheet.columns if column.manual}
         stub, _ = self._grade(release(self.text).encode(), 0)
         found = [
             f"{item.grade_id}: the solution gets {item.score:g} of {item.max_score:g}"
             f" ({item.message or 'no message'})"
             for item in solution.items
-            if not item.manual and item.score < item.max_score and not self._is_text(item)
+            if item.score < item.max_score and item.grade_id not in manual
         ]
         found += [
             f"{item.grade_id}: what students receive gets {item.score:g} points as it is"
@@ -129,11 +131,6 @@ class Grader:
                 sitting.close()
         seconds = round(time.monotonic() - began, 3)
         return replace(verdict, isolation=self.room.isolation, seconds=seconds), loaded
-
-    def _is_text(self, item: Item) -> bool:
-        return any(
-            column.manual for column in self.plan.sheet.columns if column.grade_id == item.grade_id
-        )
 
     def close(self) -> None:
         """Ends the box and the judges."""

@@ -15,7 +15,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from socket import socket
+from types import CodeType
 from typing import Any
 
 from w2s_lab import exercise
@@ -288,7 +290,7 @@ class _Pass:
         self.loads |= step.loads
         with contextlib.suppress(Exception), _silent():  # its failure shows in the tests
             self._fetch()
-            exec(compile(step.source, f"<{step.grade_id or 'cell'}>", "exec"), self.names)
+            self._execute(step.source, step.grade_id or "cell")
 
     def _fetch(self) -> None:
         """Brings the student's names up to date."""
@@ -308,13 +310,12 @@ class _Pass:
         secret = self.hidden and step.hidden
         self.secret_out = self.secret_out or secret
         self.loads |= step.loads
-        tree = ast.parse(source)
         error: BaseException | None = None
         value = None
         try:
             with _silent():
                 self._fetch()
-                value = self._execute(tree, step.grade_id)
+                value = self._execute(source, step.grade_id)
         except KeyboardInterrupt:
             raise
         except BaseException as caught:  # SystemExit in a test as well
@@ -322,7 +323,7 @@ class _Pass:
         marks = self._new_marks()
         points = 0.0 if error is not None else _points(value, step.points)
         cases = tuple(self._told(case, one) for one in marks for case in one.cases)
-        message = "" if error is None else self._message(error, tree, step)
+        message = "" if error is None else self._message(error, source, step)
         if not message:
             message = " ".join(f"{case.title}: {case.said}" for case in cases if case.said)
         if not message and points < step.points:
@@ -331,15 +332,11 @@ class _Pass:
             self.result.curtailed = True
         return Item(step.grade_id, points, step.points, plain(message, 4 * SAID), cases)
 
-    def _execute(self, tree: ast.Module, name: str) -> Any:
+    def _execute(self, source: str, name: str) -> Any:
         """Runs a test; returns the value of its last line if that is an expression."""
-        *body, last = tree.body
-        file = f"<{name}>"
-        if not isinstance(last, ast.Expr):
-            exec(compile(tree, file, "exec"), self.names)
-            return None
-        exec(compile(ast.Module(body, []), file, "exec"), self.names)
-        return eval(compile(ast.Expression(last.value), file, "eval"), self.names)
+        body, last = _compiled(source, name)
+        exec(body, self.names)
+        return eval(last, self.names) if last is not None else None
 
     def _new_marks(self) -> list[exercise.Marks]:
         found = [value for value in self.names.values() if isinstance(value, exercise.Marks)]
@@ -355,10 +352,10 @@ class _Pass:
             said = GENERIC
         return Case(plain(case.title, SAID), case.points, case.most, plain(said, SAID))
 
-    def _message(self, error: BaseException, tree: ast.Module, step: Step) -> str:
+    def _message(self, error: BaseException, source: str, step: Step) -> str:
         """What a student may read of an exception that ended a test."""
         text = _text(error)
-        if text and text in _authors_words(tree):
+        if text and text in _authors_words(ast.parse(source)):
             return text
         if isinstance(error, NameError) and not getattr(error, "boxed", False):
             name = getattr(error, "name", None)
@@ -386,6 +383,17 @@ class _Pass:
         if own.source.strip() in ("", self.plan.sheet.starters[step.grade_id].strip()):
             return Item(step.grade_id, 0.0, step.points, UNWRITTEN)
         return Item(step.grade_id, 0.0, step.points, WAITS, manual=True)
+
+
+@lru_cache(maxsize=1000)
+def _compiled(source: str, name: str) -> tuple[CodeType, CodeType | None]:
+    """A cell's code, and that of its last line apart where it is an expression."""
+    tree, file = ast.parse(source), f"<{name}>"
+    if not tree.body or not isinstance(tree.body[-1], ast.Expr):
+        return compile(tree, file, "exec"), None
+    *body, last = tree.body
+    start = compile(ast.Module(body, []), file, "exec")
+    return start, compile(ast.Expression(last.value), file, "eval")
 
 
 def _extras(submission: Submission, known: frozenset[str]) -> dict[str, list[str]]:
@@ -468,6 +476,19 @@ def _heard(printed: str) -> None:
     print(printed, end="")
 
 
+@lru_cache(maxsize=8)
+def _plan(text: str, name: str, seed: int) -> Plan:
+    return make_plan(text, name, seed=seed)
+
+
+def prepare(text: str, name: str) -> None:
+    """Reads and compiles a teacher's notebook; processes forked from here need not do it again."""
+    for step in _plan(text, name, 0).steps:
+        for source in {step.source, step.visible} if step.role in (GIVEN, PLAIN, TEST) else ():
+            with contextlib.suppress(SyntaxError, ValueError):
+                _compiled(source, step.grade_id or "cell")
+
+
 def serve(line: Line) -> None:
     """Grades the one submission that comes over the line; new workers come over it as well."""
     job = line.receive()
@@ -488,7 +509,7 @@ def serve(line: Line) -> None:
         verdict = Verdict(GRADED, (item,))
         line.send({"item": verdict.to_json()})
 
-    plan = make_plan(job["plan"], job["name"], seed=job["seed"])
+    plan = _plan(job["plan"], job["name"], job["seed"])
     raw = base64.b64decode(job["raw"])
     supply = Supply(new, lost, limits)
     modules: list[str] = []

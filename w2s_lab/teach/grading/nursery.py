@@ -24,8 +24,9 @@ Child = Callable[[Line, dict], None]
 def run(control: Line, child: Child) -> None:
     """Loads modules and forks children until the control line closes.
 
-    A request is {"load": [module, ...]} or {"fork": about} with the child's line as descriptor; the
-    answer to the latter carries a descriptor of the new process (pidfd_open(2)).
+    A request is {"load": [module, ...]}, {"plan": a teacher's notebook, "name": ...} to have it
+    read and compiled already, or {"fork": about} with the child's line as descriptor; the answer to
+    the last carries a descriptor of the new process (pidfd_open(2)).
     """
     control.send({"ready": True})
     while True:
@@ -35,6 +36,12 @@ def run(control: Line, child: Child) -> None:
             return
         if "load" in request:
             control.send({"loaded": [name for name in request["load"] if _load(name)]})
+            continue
+        if "plan" in request:
+            from w2s_lab.teach.grading.judge import prepare
+
+            prepare(request["plan"], request["name"])
+            control.send({"prepared": True})
             continue
         (fd,) = fds
         gc.collect()

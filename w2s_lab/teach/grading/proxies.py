@@ -135,12 +135,13 @@ class Ask:
         unless the author asked for it with `w2s_lab.exercise.by_reference`.
         """
         given = [list(args), kwargs]
-        back = self.by_reference()
-        request = {"op": "call", "target": target, "args": sent(given)}
-        reply = self._reply(request | {"back": True} if back else request)
-        if back:
-            put_back(given, decode(reply.get("args"), self._stand))
-        return self._value(reply)
+        known: list[Any] = []
+        request = {"op": "call", "target": target, "args": sent(given, known)}
+        if not self.by_reference():
+            return self._value(self._reply(request))
+        reply = self._reply(request | {"back": True})
+        put_back(given, decode(reply.get("args"), self._stand))
+        return decode(reply.get("value"), self._stand, known=known)
 
     def find(self, name: str) -> dict:
         """The number of the object that has this name now."""
@@ -184,15 +185,19 @@ class Ask:
         return kind(self, {"n": told["n"], "t": told.get("t")}, name)
 
 
-def sent(value: Any) -> Any:
-    """An argument as it goes into the box; the box's own objects go as their numbers."""
+def sent(value: Any, known: list[Any] | None = None) -> Any:
+    """What goes into the box; the box's own objects go as their numbers.
+
+    Args:
+        known: is filled with the lists, dicts and arrays in it, in the order of the box.
+    """
 
     def keep(thing: Any) -> dict:
         if isinstance(thing, Stand):
             return {"!": "remote", "n": thing._Stand__told["n"]}  # type: ignore[attr-defined]
         raise TypeError(f"a {type(thing).__name__} cannot be handed into the box: use plain data")
 
-    return encode(value, keep, shared=True)
+    return encode(value, keep, known=[] if known is None else known, grow=True)
 
 
 def put_back(given: Any, after: Any) -> None:

@@ -93,12 +93,14 @@ class _Desk:
 
     def on_call(self, request: dict) -> dict:
         target = self._target(request)
-        arguments = decode(request["args"], self._own, shared=True)
+        given: list[Any] = []
+        arguments = decode(request["args"], self._own, known=given, grow=True)
         value = target(*arguments[0], **arguments[1])
-        reply = {"ok": True, "value": self._sent(value)}
-        if request.get("back"):  # what the call made of its arguments
-            reply["args"] = encode(arguments, self._keep)
-        return reply
+        if not request.get("back"):
+            return self._value(value)
+        # what the call made of its arguments, and which of them it handed back
+        sent = encode(value, self._keep, known=given)
+        return {"ok": True, "value": sent, "args": encode(arguments, self._keep)}
 
     def on_attribute(self, request: dict) -> dict:
         return self._value(getattr(self._target(request), request["name"]))
