@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from w2s_lab.errors import W2SError
+from w2s_lab.teach.grading import commands as commands_of_grading
 
 # Everything heavy is imported by the command that needs it, so that `list` and `--help` are quick.
 
@@ -99,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     release.add_argument(
         "--seed-by-student", action="store_true", help="other numbers for each student"
     )
+
+    commands_of_grading.register(add, _at_least)
 
     run = add("run", _run, "one experiment: a table, and files where you ask for them")
     run.add_argument("task", metavar="TASK", help="a name, a csv, jsonl or parquet file, a Hub id")
