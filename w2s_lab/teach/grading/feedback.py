@@ -1,0 +1,243 @@
+"""Feedback for each student: one page of HTML that needs nothing else, and what all pages share.
+
+It grades nothing and shows no test: of hidden cases the author's sentences, of rubrics nothing.
+What students wrote is hostile: `plain` disarms characters, Jinja2 escapes markup, and the page's
+Content-Security-Policy (W3C, level 3) lets no script run and nothing be fetched.
+"""
+
+import base64
+import functools
+import hashlib
+import os
+import re
+import tempfile
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from w2s_lab.errors import W2SError
+from w2s_lab.progress import bar
+from w2s_lab.teach.grading.standing import MISSING, Entry, Standing
+from w2s_lab.teach.grading.verdict import GRADED, NEEDS_A_PERSON, REJECTED, Case, Column
+from w2s_lab.teach.release import STUDENT
+
+PAGES = Path(__file__).with_name("pages")
+# characters shown of an id or title, of a message in a table, of a message, of an essay
+NAME, SHORT, SAID, ANSWER = 200, 400, 2_000, 20_000
+MANY = 100  # cases of a column, or notes, that are shown
+COLOURS = re.compile("(?:\x1b\\[|\x9b)[0-?]{0,64}[ -/]{0,8}[@-~]")  # and cursor moves: ECMA-48, CSI
+# controls, formats (bidi among them), lone surrogates, what is no character, odd line ends
+UNSEEN = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
+KEPT = "\n\t\u200c\u200d"  # the last two join letters in Persian and Hindi, and emoji
+STACKED = 4  # marks over one letter; more of them would cover the lines around it
+
+WHY = {
+    GRADED: "Your work has been graded.",
+    REJECTED: "Your file could not be graded.",
+    NEEDS_A_PERSON: "The grader could not finish. A person will look at your work.",
+    MISSING: "Nothing was handed in.",
+}
+WAITS = "Part of your work still waits for a person; the points are those so far."
+
+
+def plain(text: str, limit: int) -> str:
+    """The first `limit` characters of a text, with nothing invisible among them.
+
+    Terminal colours are removed; other control, format and bidirectional characters and lone
+    surrogates are written as ⟨U+202E⟩. Where something is cut off, a remark says how much.
+    """
+    more = len(text) - limit
+    kept, marks = [], 0
+    for char in COLOURS.sub("", text[:limit].replace("\r\n", "\n").replace("\r", "\n")):
+        kind = unicodedata.category(char)
+        marks = marks + 1 if kind in ("Mn", "Me") else 0
+        if kind in UNSEEN and char not in KEPT:
+            kept.append(f"⟨U+{ord(char):04X}⟩")
+        elif marks <= STACKED:
+            kept.append(char)
+    return "".join(kept) + (f" … ({more:,} more characters are not shown)" if more > 0 else "")
+
+
+def number(value: float) -> str:
+    """A number of points with at most two decimals and no empty ones: 3, 2.5, 0.33."""
+    text = f"{value:z.2f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def render(template: str, **values: Any) -> str:
+    """A page made of a template in `pages`; every value is disarmed and escaped on its way in."""
+    return _pages().get_template(template).render(values)
+
+
+@functools.cache
+def _pages():
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def disarmed(value: Any) -> Any:
+        # What a template forgets to pass through `plain` still comes out disarmed
+        return value if isinstance(value, Markup) else plain(str(value), len(str(value)))
+
+    pages = Environment(
+        loader=FileSystemLoader(PAGES),
+        autoescape=True,
+        finalize=disarmed,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters.update(
+        name=lambda text: plain(text, NAME),
+        short=lambda text: plain(text, SHORT),
+        said=lambda text: plain(text, SAID),
+        answer=lambda text: plain(text, ANSWER),
+        number=number,
+        digest=_digest,
+    )
+    return pages
+
+
+def _digest(text: str) -> str:
+    """How a Content-Security-Policy names a style element that it allows."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def feedback(standing: Standing) -> str:
+    """A student's page: points, lateness, and what was said to each case of each task."""
+    why = WHY.get(standing.status, f"Status: {plain(standing.status, NAME)}.")
+    # Somebody without a graded file has something to read here only if a person gave it
+    given = any(entry.score or entry.comment for entry in standing.entries)
+    shown = given or standing.status == GRADED
+    if standing.waits and standing.status == GRADED:
+        why = WAITS
+    return render(
+        "feedback.html",
+        standing=standing,
+        why=why,
+        tasks=_tasks(standing),
+        shown=shown,
+        settled=shown or standing.status != NEEDS_A_PERSON,
+        total=_sum,
+        asked=_asked,
+        waits=_waits,
+        title=title,
+        heading=_heading,
+        worth=_worth,
+        message=_message,
+        word=_word,
+        many=MANY,
+    )
+
+
+def write_feedback(standings: Sequence[Standing], folder: str | Path) -> list[Path]:
+    """Writes each student's page into a folder, whole or not at all; gives the files.
+
+    What lies there under the same name is replaced; a link is replaced and never followed. Only
+    the owner can read the files: they hold a student's points.
+
+    Raises:
+        W2SError: a student who comes twice, or a place where no file can be written.
+    """
+    folder = Path(folder)
+    names = [page_name(standing.student) for standing in standings]
+    if twice := [name for name in names if names.count(name) > 1]:
+        what = f"two standings for one page, {twice[0]}"
+        raise W2SError(what, where="write_feedback", mend="give one for each student")
+    paths = []
+    for name, standing in bar(list(zip(names, standings, strict=True)), "write feedback"):
+        paths.append(_put(folder / name, feedback(standing)))
+    return paths
+
+
+def page_name(student: str) -> str:
+    """The name of a student's file: safe on every system, another one for every other id.
+
+    Small plain ids stay as they are. Others keep a readable beginning and get "+" and 16 hex digits
+    of SHA-256: file systems that know no case must not mix up Ada and ada.
+    """
+    if STUDENT.fullmatch(student) and student == student.lower():
+        return f"{student}.html"
+    readable = re.sub("[^A-Za-z0-9]+", "-", student[:64])[:32].strip("-") or "student"
+    digest = hashlib.sha256(student.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{readable}+{digest[:16]}.html"
+
+
+def title(column: Column) -> str:
+    """What people call the task of a column."""
+    return plain(column.title or column.task or column.grade_id, NAME)
+
+
+def _put(path: Path, text: str) -> Path:
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.replace(part, path)  # takes the place of a link, and does not follow it
+    except OSError as error:
+        what = f"cannot be written ({error.strerror})"
+        raise W2SError(what, where=str(path), mend="choose another folder") from error
+    finally:
+        if part:
+            Path(part).unlink(missing_ok=True)
+    return path
+
+
+def _tasks(standing: Standing) -> list[tuple[Entry, ...]]:
+    """The entries of each task, in the sheet's order."""
+    tasks: dict[str, tuple[Entry, ...]] = {}
+    for entry in standing.entries:
+        task = entry.column.task or entry.column.grade_id
+        tasks[task] = (*tasks.get(task, ()), entry)
+    return list(tasks.values())
+
+
+def _sum(entries: Sequence[Entry]) -> float:
+    return sum(entry.score or 0 for entry in entries if not entry.dropped)
+
+
+def _asked(entries: Sequence[Entry]) -> float:
+    return sum(e.column.points for e in entries if not e.dropped and not e.bonus)
+
+
+def _waits(entries: Sequence[Entry]) -> bool:
+    return any(entry.score is None and not entry.dropped for entry in entries)
+
+
+def _heading(entry: Entry) -> str:
+    if entry.column.manual:
+        return "Graded by a person"
+    return "Hidden cases" if entry.column.hidden else "Visible cases"
+
+
+def _worth(entry: Entry) -> str:
+    """An entry's points in words, with what is special about them."""
+    most = number(entry.column.points)
+    if entry.dropped:
+        return "Dropped: counts for nobody."
+    if entry.score is None:
+        words = f"Waits for a person; up to {most} points."
+    elif not entry.column.points and not entry.score:
+        words = "Brings no points."
+    else:
+        words = f"{number(entry.score)} of {most} points."
+    return f"{words} Bonus: counts on top of what is asked for." if entry.bonus else words
+
+
+def _message(entry: Entry) -> str:
+    """What to show of a message: nothing that the cases tell already.
+
+    Of hidden tests one sentence at most: lines may be a listing, or a traceback through the test.
+    """
+    if entry.column.hidden:
+        return "" if entry.cases or "\n" in entry.message.strip() else entry.message
+    told = all(case.title in entry.message for case in entry.cases)
+    return "" if entry.cases and told else entry.message
+
+
+def _word(case: Case) -> str:
+    if not case.said:
+        return "✓ holds"
+    return "✗ holds in part" if case.points else "✗ does not hold"
