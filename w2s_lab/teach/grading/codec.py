@@ -22,6 +22,8 @@ ELEMENTS = 400_000  # values in a frame from the box
 DEPTH = 60
 LONGEST_INT = 16_384  # hexadecimal digits
 COLLISIONS = 1_000  # keys from which on equal hashes are an attack, not chance
+# objects that stay where they are: one of the box's, a function of the judge's, or a name to import
+OBJECTS = ("remote", "function", "import")
 IMMUTABLE = (int, float, complex, str, bytes, type(None))  # whether two are one cannot matter
 HEAD = struct.Struct("<I")
 ARRAY_KINDS = re.compile(r"[<>|=]?[biufc]\d{1,2}")
@@ -243,7 +245,7 @@ class _Decoder:
             return _array(kind, told)
         if kind == "tensor":
             return _tensor(told)
-        if kind == "remote" and self.remote is not None:
+        if kind in OBJECTS and self.remote is not None:
             return self.remote(told)
         raise BadFrame("an unknown kind of value")
 

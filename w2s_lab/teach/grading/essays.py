@@ -19,7 +19,7 @@ from pathlib import Path
 from w2s_lab.errors import W2SError
 from w2s_lab.teach.exercises import CRITERION, HEADING
 from w2s_lab.teach.grading.gradebook import Gradebook, Mark, answer, same_text, shown
-from w2s_lab.teach.grading.verdict import REJECTED, Column, Sheet
+from w2s_lab.teach.grading.verdict import NEEDS_A_PERSON, REJECTED, Column, Sheet, Verdict
 
 LONGEST = 20_000  # characters of an answer that are shown; below a spreadsheet's 32,767 for a cell
 JOINERS = "\u200c\u200d"  # without them Persian, Hindi and many an emoji are spelt wrong
@@ -95,7 +95,8 @@ def waiting(book: Gradebook, assignment: str | None) -> list[Waiting]:
             mark = marks.get(student, {}).get(column.grade_id)
             scored = mark if mark and mark.score is not None else None
             stale = scored if scored and not scored.stands else None
-            if verdict.status == REJECTED or not (stale or (column.manual and not scored)):
+            asked = column.manual and not scored and _waits(verdict, column)
+            if verdict.status == REJECTED or not (stale or asked):
                 continue
             text = answer(verdict, column)
             key = _key(sheet, column, student, text)
@@ -106,6 +107,12 @@ def waiting(book: Gradebook, assignment: str | None) -> list[Waiting]:
             text, students, earlier = groups[key]
             found.append(Waiting(column, text, tuple(students), tuple(earlier)))
     return found
+
+
+def _waits(verdict: Verdict, column: Column) -> bool:
+    """Whether there is something to read: an answer that was left blank has its 0 already."""
+    item = next((item for item in verdict.items if item.grade_id == column.grade_id), None)
+    return item is None or item.manual or verdict.status == NEEDS_A_PERSON
 
 
 def _key(sheet: Sheet, column: Column, student: str, text: str | None) -> tuple[str, str]:

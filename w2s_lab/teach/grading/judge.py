@@ -54,10 +54,17 @@ class Supply:
     Args:
         new: the judge's end of a line to a new worker.
         lost: tells that the last worker is of no more use; returns what ended it, "" if unknown.
+        by_reference: calls bring back what they did to their arguments, in every test.
     """
 
-    def __init__(self, new: Callable[[], socket], lost: Callable[[], str], limits: Limits):
-        self.new, self.lost, self.limits = new, lost, limits
+    def __init__(
+        self,
+        new: Callable[[], socket],
+        lost: Callable[[], str],
+        limits: Limits,
+        by_reference: bool = False,
+    ):
+        self.new, self.lost, self.limits, self.by_reference = new, lost, limits, by_reference
         self.until = time.monotonic() + limits.notebook_seconds
 
     @property
@@ -142,7 +149,8 @@ class _Pass:
         self.hidden, self.tell = hidden, tell
         self.result = Outcome()
         self.secret_out = False  # whether a hidden test has been run on this process
-        self.ask = Ask(self._exchange, lambda: exercise.BY_REFERENCE, _heard)
+        by_reference = supply.by_reference
+        self.ask = Ask(self._exchange, lambda: by_reference or exercise.BY_REFERENCE, _heard)
         self.line: Line | None = None
         self.restarts = RESTARTS + 1
         self.why = ""
@@ -242,6 +250,11 @@ class _Pass:
         try:
             self.line.send(request, seconds=seconds)
             reply = self.line.receive(seconds=seconds)
+            until = time.monotonic() + seconds
+            while isinstance(reply, dict) and "callback" in reply:  # of a function of the test's
+                left = until - time.monotonic()
+                self.line.send(self.ask.called(reply), seconds=left)
+                reply = self.line.receive(seconds=left)
         except TimeoutError:
             self.why = f"it did not answer within {seconds:.3g} seconds"
             raise TimeoutError(self._lost()) from None
@@ -335,8 +348,9 @@ class _Pass:
     def _execute(self, source: str, name: str) -> Any:
         """Runs a test; returns the value of its last line if that is an expression."""
         body, last = _compiled(source, name)
-        exec(body, self.names)
-        return eval(last, self.names) if last is not None else None
+        shared = _Shared(self.names, self.plan.theirs, self.ask)
+        exec(body, self.names, shared)
+        return eval(last, self.names, shared) if last is not None else None
 
     def _new_marks(self) -> list[exercise.Marks]:
         found = [value for value in self.names.values() if isinstance(value, exercise.Marks)]
@@ -449,6 +463,29 @@ def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
+class _Shared(dict):
+    """The names of a test cell: what it does to a student's name happens in the box as well, as it
+    would in one kernel. (A test may take a function away to see whether another one uses it.)
+    """
+
+    def __init__(self, names: dict[str, Any], theirs: frozenset[str], ask: Ask):
+        super().__init__()
+        self.names, self.theirs, self.ask = names, theirs, ask
+
+    def __getitem__(self, name: str) -> Any:
+        return self.names[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.names[name] = value
+        if name in self.theirs:
+            self.ask.bind(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        del self.names[name]
+        if name in self.theirs:
+            self.ask.unbind(name)
+
+
 class _Quiet:
     """IPython's shell for the teacher's cells: magics do nothing here."""
 
@@ -511,7 +548,7 @@ def serve(line: Line) -> None:
 
     plan = _plan(job["plan"], job["name"], job["seed"])
     raw = base64.b64decode(job["raw"])
-    supply = Supply(new, lost, limits)
+    supply = Supply(new, lost, limits, job["by_reference"])
     modules: list[str] = []
 
     def look(ask: Ask) -> None:

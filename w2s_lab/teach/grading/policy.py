@@ -317,9 +317,11 @@ def _score(column: Column, item: Item | None, verdict: Verdict | None, there: bo
     """What the tests say of a column; None where a person has to say it."""
     if not there or (verdict and verdict.status == REJECTED):
         return 0.0  # there is nothing that a person could read
-    if verdict is None or verdict.status == NEEDS_A_PERSON or column.manual:
+    if verdict is None or verdict.status == NEEDS_A_PERSON:
         return None
-    return item.score if item else 0.0
+    if item is None or item.manual:  # an essay that was left blank needs nobody
+        return None if column.manual else 0.0
+    return item.score
 
 
 def _entry(

@@ -5,7 +5,10 @@ value and is equal to nothing, because then the student's own code would be aske
 """
 
 import builtins
+import contextlib
+import sys
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any
 
 from w2s_lab.teach.grading.codec import BadFrame, decode, encode
@@ -58,10 +61,10 @@ class Stand:
         return self.__request("attribute", name=name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self.__request("assign", name=name, value=sent(value))
+        self.__request("assign", name=name, value=self.__ask.sent(value))
 
     def __getitem__(self, key: Any) -> Any:
-        return self.__request("item", key=sent(key))
+        return self.__request("item", key=self.__ask.sent(key))
 
     def __len__(self) -> int:
         length = self.__request("length")
@@ -121,6 +124,7 @@ class Ask:
     ):
         self.exchange, self.by_reference, self.heard = exchange, by_reference, heard
         self.generation = 0
+        self.functions: list[Callable] = []  # the test's own, which the box may call
 
     def request(self, op: str, **about: Any) -> Any:
         """The value in the reply.
@@ -136,7 +140,7 @@ class Ask:
         """
         given = [list(args), kwargs]
         known: list[Any] = []
-        request = {"op": "call", "target": target, "args": sent(given, known)}
+        request = {"op": "call", "target": target, "args": self.sent(given, known)}
         if not self.by_reference():
             return self._value(self._reply(request))
         reply = self._reply(request | {"back": True})
@@ -164,6 +168,47 @@ class Ask:
             values[name] = decode(pair[1], lambda told, name=name: self._stand(told, name))
         return values
 
+    def bind(self, name: str, value: Any) -> None:
+        """Gives a name in the box a value, as a test in the same kernel would; if it can be sent."""
+        with contextlib.suppress(TypeError, ValueError):
+            self._reply({"op": "bind", "name": name, "value": self.sent(value)})
+
+    def unbind(self, name: str) -> None:
+        """Takes a name away in the box."""
+        self._reply({"op": "unbind", "name": name})
+
+    def sent(self, value: Any, known: list[Any] | None = None) -> Any:
+        """What goes into the box; objects that are no plain data go as what stands for them.
+
+        Args:
+            known: is filled with the lists, dicts and arrays in it, in the order of the box.
+        """
+        return encode(value, self._kept, known=[] if known is None else known, grow=True)
+
+    def _kept(self, thing: Any) -> dict:
+        if isinstance(thing, Stand):
+            return {"!": "remote", "n": thing._Stand__number()}  # type: ignore[attr-defined]
+        if importable(thing):
+            return {"!": "import", "m": thing.__module__, "v": thing.__qualname__}
+        if callable(thing):
+            self.functions.append(thing)
+            return {"!": "function", "n": len(self.functions) - 1}
+        raise TypeError(f"a {type(thing).__name__} cannot be handed into the box: use plain data")
+
+    def called(self, told: dict) -> dict:
+        """What a function of the test gives to the box, which called it; the message to send."""
+        try:
+            number = told["callback"]
+            if type(number) is not int or not 0 <= number < len(self.functions):
+                raise BadFrame("a function that nobody handed over")
+            args, kwargs = decode(told["args"], self._stand)
+            return {"value": self.sent(self.functions[number](*args, **kwargs))}
+        except BadFrame:
+            raise
+        except Exception as error:
+            known = getattr(builtins, type(error).__name__, None) is type(error)
+            return {"error": type(error).__name__ if known else "RuntimeError", "text": str(error)}
+
     def _reply(self, request: dict) -> dict:
         reply = self.exchange(request)
         if not isinstance(reply, dict):
@@ -179,25 +224,21 @@ class Ask:
         return decode(reply.get("value"), self._stand)
 
     def _stand(self, told: dict, name: str = "") -> Stand:
-        if type(told.get("n")) is not int:
+        if told["!"] != "remote" or type(told.get("n")) is not int:
             raise BadFrame("an object without a number")
         kind = CallableStand if told.get("call") is True else Stand
         return kind(self, {"n": told["n"], "t": told.get("t")}, name)
 
 
-def sent(value: Any, known: list[Any] | None = None) -> Any:
-    """What goes into the box; the box's own objects go as their numbers.
-
-    Args:
-        known: is filled with the lists, dicts and arrays in it, in the order of the box.
-    """
-
-    def keep(thing: Any) -> dict:
-        if isinstance(thing, Stand):
-            return {"!": "remote", "n": thing._Stand__told["n"]}  # type: ignore[attr-defined]
-        raise TypeError(f"a {type(thing).__name__} cannot be handed into the box: use plain data")
-
-    return encode(value, keep, known=[] if known is None else known, grow=True)
+def importable(thing: Any) -> bool:
+    """Whether it is a library's: the box has it too, under the same name."""
+    module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or module not in sys.modules:
+        return False
+    try:
+        return attrgetter(name)(sys.modules[module]) is thing
+    except AttributeError:
+        return False
 
 
 def put_back(given: Any, after: Any) -> None:

@@ -5,6 +5,7 @@ verdict. What it prints goes nowhere, except back to the judge, up to a limit.
 Run as a module it speaks on standard input and output (container, no isolation); `nursery` forks it.
 """
 
+import builtins
 import contextlib
 import io
 import itertools
@@ -14,6 +15,8 @@ import socket
 import sys
 import threading
 import traceback
+from importlib import import_module
+from operator import attrgetter
 from typing import Any
 
 from w2s_lab.teach.grading.codec import FROM_BOX, Ended, Line, decode, encode, pack
@@ -58,7 +61,15 @@ def make_shell() -> Any:
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
     config.InteractiveShell.xmode = "Minimal"
-    shell = InteractiveShell.instance(config=config)
+
+    class Shell(InteractiveShell):
+        def enable_gui(self, gui: str | None = None) -> None:
+            pass  # there is no screen
+
+        def enable_matplotlib(self, gui: str | None = None) -> tuple[str, str]:
+            return "agg", "agg"  # MPLBACKEND says so; figures are made and not shown
+
+    shell = Shell.instance(config=config)
     # A notebook's cells run as __main__, which has to be a module of its own
     sys.modules["__main__"] = shell.user_module
     return shell
@@ -67,8 +78,8 @@ def make_shell() -> Any:
 class _Desk:
     """Answers requests; holds the objects that have no plain form."""
 
-    def __init__(self, shell: Any):
-        self.shell = shell
+    def __init__(self, shell: Any, line: Line):
+        self.shell, self.line = shell, line
         self.kept: dict[int, Any] = {}
         self.numbers = itertools.count(1)
 
@@ -101,6 +112,14 @@ class _Desk:
         # what the call made of its arguments, and which of them it handed back
         sent = encode(value, self._keep, known=given)
         return {"ok": True, "value": sent, "args": encode(arguments, self._keep)}
+
+    def on_bind(self, request: dict) -> dict:
+        self.shell.user_ns[request["name"]] = decode(request["value"], self._own)
+        return {"ok": True, "value": None}
+
+    def on_unbind(self, request: dict) -> dict:
+        self.shell.user_ns.pop(request["name"], None)
+        return {"ok": True, "value": None}
 
     def on_attribute(self, request: dict) -> dict:
         return self._value(getattr(self._target(request), request["name"]))
@@ -140,7 +159,22 @@ class _Desk:
         return {"!": "remote", "n": number, "call": callable(value), "t": type(value).__name__[:80]}
 
     def _own(self, told: dict) -> Any:
-        return self.kept[told["n"]]
+        """The object that the judge means: one kept here, a library's, or a function of its own."""
+        if told["!"] == "remote":
+            return self.kept[told["n"]]
+        if told["!"] == "import":
+            return attrgetter(told["v"])(import_module(told["m"]))
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            given = encode([list(args), kwargs], self._keep)
+            self.line.send({"callback": told["n"], "args": given})
+            reply = self.line.receive()
+            if "error" in reply:
+                kind = getattr(builtins, reply["error"], RuntimeError)
+                raise kind(reply["text"])
+            return decode(reply["value"], self._own)
+
+        return function
 
     def _target(self, request: dict) -> Any:
         return self.kept[request["target"]]
@@ -162,7 +196,7 @@ def _failure(error: BaseException) -> dict:
 
 def serve(line: Line, shell: Any) -> None:
     """Answers requests until the judge hangs up."""
-    desk = _Desk(shell)
+    desk = _Desk(shell, line)
     line.send({"ready": True})
     while True:
         try:
