@@ -124,7 +124,7 @@ ATTACKS = (
                 LAST,
                 """
                 text = repr(seen)
-                if "canary" in text or "assert " in text:
+                if "can" + "ary" in text or "ass" + "ert " in text:  # this cell is compiled too
                     tell("a test's source was compiled here")
                 finish()
                 raise ValueError(text[-1500:])

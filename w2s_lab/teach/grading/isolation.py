@@ -18,7 +18,8 @@ HOME = "/home/student"
 ASSETS = "/assets"
 PRIVATE = ("/tmp", HOME, "/dev/shm")  # what can be written, each its own small file system
 FIRST_UID = 61_000  # as root: a user of its own for each place in the class
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 0x1000, 0x4000, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 1 << 18
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 1, 24, 47, 4
@@ -68,6 +69,9 @@ def settle(place: int, limits: Mapping[str, int]) -> None:
     _done(LIBC.mount(b"/dev/null", b"/dev/zero", None, MS_BIND, None), "/dev/zero")
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
     _done(LIBC.mount(b"proc", b"/proc", b"proc", flags, None), "/proc")
+    _done(LIBC.mount(b"/proc/sys", b"/proc/sys", None, MS_BIND, None), "/proc/sys")
+    read_only = MS_BIND | MS_REMOUNT | MS_RDONLY | flags
+    _done(LIBC.mount(None, b"/proc/sys", None, read_only, None), "/proc/sys")
     _link_assets()
     os.chdir(HOME)
     _limit(limits)
