@@ -97,7 +97,7 @@ clean:  ## removes all that make made here (the cache of models and data lies el
 	@touch $@
 
 .venv/.installed-dev: .venv/.torch
-	@$(PIP) --no-build-isolation -e '.[dev,grade]'
+	@$(PIP) --no-build-isolation -e '.[dev,grade,cluster]'
 	@touch .venv/.installed-lab $@
 
 # Newest releases within the ranges of pyproject.toml, all extras. torch keeps its version unless

@@ -24,7 +24,7 @@ from w2s_lab.errors import W2SError
 from w2s_lab.teach.grading.codec import ELEMENTS, FROM_BOX, BadFrame, Ended, Line
 from w2s_lab.teach.grading.verdict import BOX, CONTAINER, TRUST
 
-HOME = "/home/student"
+HOME = "/student"
 ASSETS = "/assets"
 CACHED = (
     "assets",

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from w2s_lab.teach.grading import seccomp
 
-HOME = "/home/student"
+HOME = "/student"
 ASSETS = "/assets"
 PRIVATE = ("/tmp", HOME, "/dev/shm")  # what can be written, each its own small file system
 FIRST_UID = 61_000  # as root: a user of its own for each place in the class
