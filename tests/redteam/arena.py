@@ -4,10 +4,8 @@ The box proves itself before the first attack (`prove`): an attack runs nowhere 
 """
 
 import contextlib
-import csv
-import io
+import json
 import os
-import re
 import select
 import socket
 import tempfile
@@ -27,6 +25,7 @@ from w2s_lab.teach.grading.exports import tables
 from w2s_lab.teach.grading.feedback import feedback
 from w2s_lab.teach.grading.grader import Grader
 from w2s_lab.teach.grading.isolation import FIRST_UID
+from w2s_lab.teach.grading.plan import make_plan
 from w2s_lab.teach.grading.standing import Entry, Standing
 from w2s_lab.teach.grading.verdict import Verdict
 
@@ -35,6 +34,7 @@ LIMITS = Limits(
 )
 HONEST = submission(honest_cells())
 FULL = 8.0
+STUDENTS = range(FIRST_UID, FIRST_UID + 100)  # as root, whom students' processes belong to
 GRACE = 2.0  # seconds after the end in which processes may still be ending
 PROOF = """
 import os, socket
@@ -159,8 +159,11 @@ class Arena:
             about = process.info
             if about["pid"] in ours or about["name"] is None:
                 continue
-            in_box = any(one.pid in box for one in _parents(process))
-            if in_box or (about["uids"] and about["uids"].real >= FIRST_UID and about["uids"].real < FIRST_UID + 100):
+            parents = _parents(process)
+            escaped = about["uids"].real in STUDENTS if about["uids"] else False
+            boxed = any(one.pid in box for one in parents)
+            elsewhere = any(one.name() == "bwrap" for one in parents)  # another class is graded
+            if boxed or (escaped and not elsewhere):
                 found.append(f"{about['pid']} {about['name']}")
         return found
 
@@ -198,9 +201,11 @@ def pages(verdict: Verdict) -> Iterator[str]:
 
 def standing(verdict: Verdict, student: str = "student") -> Standing:
     """A verdict as the pages want it."""
-    columns = {column.grade_id: column for column in PLAN.sheet.columns}
+    sheet = make_plan(as_text(target_notebook()), "target").sheet
+    columns = {column.grade_id: column for column in sheet.columns}
     entries = tuple(
-        Entry(columns[item.grade_id], item.score, item.message, item.cases) for item in verdict.items
+        Entry(columns[item.grade_id], item.score, item.message, item.cases)
+        for item in verdict.items
     )
     return Standing(
         student,
@@ -218,12 +223,11 @@ def standing(verdict: Verdict, student: str = "student") -> Standing:
 
 def as_text(notebook: dict) -> str:
     """A notebook as a file's text."""
-    import json
-
     return json.dumps(notebook)
 
 
 def _parents(process: psutil.Process) -> list[psutil.Process]:
+    """Its ancestors, if it has not ended meanwhile."""
     with contextlib.suppress(psutil.Error):
         return process.parents()
     return []
@@ -245,8 +249,3 @@ def _listen() -> Iterator[socket.socket]:
             if kind == socket.SOCK_STREAM:
                 one.listen(64)
             yield one
-
-
-from w2s_lab.teach.grading.plan import make_plan  # noqa: E402
-
-PLAN = make_plan(as_text(target_notebook()), "target")

@@ -38,9 +38,12 @@ README = """\
 {rows}
 Students need the package `w2s_lab` to run their notebooks.
 
-The folder has nbgrader's layout. Once for each assignment run
-`nbgrader generate_assignment --force ASSIGNMENT`; put what comes back at
-`submitted/STUDENT/ASSIGNMENT/NOTEBOOK.ipynb` and run `nbgrader autograde --create ASSIGNMENT`.
+To grade untrusted work, put what comes back at `submitted/STUDENT/ASSIGNMENT/NOTEBOOK.ipynb` and run
+`w2s-lab grade submitted --assignment source/ASSIGNMENT/NOTEBOOK.ipynb --gradebook class.db`.
+
+The folder has nbgrader's layout. To grade with nbgrader, once for each assignment run
+`nbgrader generate_assignment --force ASSIGNMENT`, and then
+`nbgrader autograde --create ASSIGNMENT`. It runs tests and students' code in one process.
 
 - nbgrader restores the locked cells, and with them `SEED = 0`. No right answer depends on the
   numbers drawn; a wrong one that passed a check by luck may fail when it is graded.
