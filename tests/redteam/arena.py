@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy
 import psutil
-
-import w2s_lab
 from redteam.attack import MARKER, PORT, REACHED, Attack
 from redteam.target import honest_cells, submission, target_notebook, told
+
+import w2s_lab
 from w2s_lab.teach.grading.box import Limits
 from w2s_lab.teach.grading.exports import tables
 from w2s_lab.teach.grading.feedback import feedback

@@ -39,7 +39,7 @@ ATTACKS = (
             found = []
             for thing in gc.get_objects():
                 for text in gc.get_referents(thing):
-                    if type(text) is str and "BEGIN " + "HIDDEN TESTS" in text:
+                    if type(text) is str and " ".join(("BEGIN", "HIDDEN TESTS")) in text:
                         tell("a hidden test's source in memory")
                         found.append(text)
             raise ValueError("".join(found)[:3000])
@@ -77,7 +77,7 @@ ATTACKS = (
             text = "".join("".join(entry.code_context or "") for entry in inspect.stack(30))
             for key in list(linecache.cache):
                 text += "".join(linecache.getlines(key))
-            if "canary" in text or "is wrong for" in text:
+            if "can" + "ary" in text or "is wr" + "ong for" in text:  # not this cell's own source
                 tell("the source of a test")
             raise ValueError(text[-2000:])
         """,
