@@ -163,7 +163,8 @@ ATTACKS = (
         def old_call():
             # push rbx; mov eax, 310 (unshare); mov ebx, CLONE_NEWUSER; int 0x80; pop rbx; ret
             code = b"\x53\xb8\x36\x01\x00\x00\xbb\x00\x00\x00\x10\xcd\x80\x5b\xc3"
-            page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+            rights = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+            page = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, rights)
             page.write(code)
             place = ctypes.addressof(ctypes.c_char.from_buffer(page))
             return ctypes.CFUNCTYPE(ctypes.c_int)(place)()

@@ -28,8 +28,9 @@ NEW = {
 NUMBERS = {
     # Source: arch/x86/entry/syscalls/syscall_64.tbl
     "x86_64": NEW | {
-        "ioctl": 16, "socket": 41, "socketpair": 53, "clone": 56, "ptrace": 101, "syslog": 103,
-        "personality": 135, "vhangup": 153, "modify_ldt": 154, "pivot_root": 155, "adjtimex": 159,
+        "mmap": 9, "ioctl": 16, "shmget": 29, "shmat": 30, "socket": 41, "socketpair": 53,
+        "clone": 56, "semget": 64, "msgget": 68, "ptrace": 101, "syslog": 103, "personality": 135,
+        "vhangup": 153, "modify_ldt": 154, "pivot_root": 155, "adjtimex": 159,
         "chroot": 161, "acct": 163, "settimeofday": 164, "mount": 165, "umount2": 166,
         "swapon": 167, "swapoff": 168, "reboot": 169, "sethostname": 170, "setdomainname": 171,
         "iopl": 172, "ioperm": 173, "init_module": 175, "delete_module": 176, "quotactl": 179,
@@ -47,7 +48,8 @@ NUMBERS = {
         "personality": 92, "unshare": 97, "kexec_load": 104, "init_module": 105,
         "delete_module": 106, "clock_settime": 112, "syslog": 116, "ptrace": 117, "reboot": 142,
         "sethostname": 161, "setdomainname": 162, "settimeofday": 170, "adjtimex": 171,
-        "socket": 198, "socketpair": 199, "add_key": 217, "request_key": 218, "keyctl": 219,
+        "msgget": 186, "semget": 190, "shmget": 194, "shmat": 196, "socket": 198,
+        "socketpair": 199, "mmap": 222, "add_key": 217, "request_key": 218, "keyctl": 219,
         "clone": 220, "swapon": 224, "swapoff": 225, "migrate_pages": 238, "move_pages": 239,
         "perf_event_open": 241, "fanotify_init": 262, "name_to_handle_at": 264,
         "open_by_handle_at": 265, "clock_adjtime": 266, "setns": 268, "process_vm_readv": 270,
@@ -57,20 +59,25 @@ NUMBERS = {
 }  # fmt: skip
 ALLOWED = {"seccomp"}  # a further filter can only take more away; `install` needs the number
 # ENOSYS says "this kernel is too old": libc then takes clone, whose flags can be looked at, and
-# libraries take a file. What lies in a memfd is in no process' memory, so no watch would see it.
-UNKNOWN = {"clone3", "memfd_create"}
-LOOKED_AT = {"clone": "clone", "socket": "family", "socketpair": "family", "ioctl": "ioctl"}
+# libraries take a file. What lies in a memfd or in System V's objects need not be in any process'
+# memory, so that no watch would see it; files in /dev/shm have a limit.
+UNKNOWN = {"clone3", "memfd_create", "shmget", "shmat", "msgget", "semget"}
+LOOKED_AT = {
+    "clone": "clone", "socket": "family", "socketpair": "family", "ioctl": "ioctl", "mmap": "mmap",
+}  # fmt: skip
 
 # sched.h: CLONE_NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC; NEWUSER, NEWPID and NEWNET
 NAMESPACES = 0x80 | 0x20000 | 0x2000000 | 0x4000000 | 0x8000000 | 0x70000000
 FAMILIES = (1, 2, 10)  # socket.h: AF_UNIX, AF_INET, AF_INET6
+MAP_SHARED, MAP_ANONYMOUS = 0x01, 0x20  # asm-generic/mman-common.h
 TERMINAL = (0x5412, 0x541C)  # asm-generic/ioctls.h: TIOCSTI, TIOCLINUX write to a terminal's input
 
 # linux/bpf_common.h and seccomp.h
 LOAD, IS, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 ALLOW, ERRNO, KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 NR, ARCH = 0, 4  # where in struct seccomp_data
-EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97  # Linux'; `errno` has those of the machine it runs on
+# Linux'; `errno` has those of the machine it runs on
+EPERM, ENOMEM, ENOSYS, EAFNOSUPPORT = 1, 12, 38, 97
 PR_SET_NO_NEW_PRIVS, SET_MODE_FILTER, TSYNC = 38, 1, 1
 
 
@@ -139,12 +146,16 @@ def _listing(machine: str) -> Iterator[Op | str]:
             yield Op(IS, number, yes=goal)
     yield Op(RETURN, ALLOW)
 
-    # The kernel takes these three arguments as 32 bits and drops the rest, so the upper half must
-    # not be looked at: a bit set there would get a forbidden value through (CVE-2019-7303).
+    # Of these arguments only the lower 32 bits count, and the kernel drops the rest, so the upper
+    # half must not be looked at: a bit set there would get a forbidden value through
+    # (CVE-2019-7303).
     yield from ("clone", _argument(0), Op(ANY_BIT, NAMESPACES, "refuse", "allow"))
     yield from ("family", _argument(0))
     yield from (Op(IS, family, yes="allow") for family in FAMILIES)
     yield Op(RETURN, ERRNO | EAFNOSUPPORT)
+    # Pages shared without a file stay when madvise(2) takes them out of a process' memory.
+    yield from ("mmap", _argument(3), Op(ANY_BIT, MAP_SHARED, no="allow"))
+    yield from (Op(ANY_BIT, MAP_ANONYMOUS, no="allow"), Op(RETURN, ERRNO | ENOMEM))
     yield from ("ioctl", _argument(1))
     yield from (Op(IS, request, yes="refuse") for request in TERMINAL)
 
