@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import re
 import stat
 import unicodedata
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from w2s_lab.errors import W2SError
 from w2s_lab.teach.grading import feedback as module
-from w2s_lab.teach.grading.feedback import feedback, number, page_name, plain, write_feedback
+from w2s_lab.teach.grading.feedback import feedback, page_name, write_feedback
 from w2s_lab.teach.grading.standing import MISSING, Entry, Standing
 from w2s_lab.teach.grading.verdict import GRADED, NEEDS_A_PERSON, REJECTED, Case, Column
 
@@ -310,56 +311,6 @@ def test_a_template_that_forgets_to_disarm_a_text_is_disarmed_all_the_same():
     assert template.render(text="<b>\ud800\u202e\0") == "&lt;b&gt;⟨U+D800⟩⟨U+202E⟩⟨U+0000⟩"
 
 
-# --- plain ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a\tb\nc", "a\tb\nc"),
-        ("a\r\nb\rc", "a\nb\nc"),
-        ("\x1b[1;31mred\x1b[0m \x9b2Jx", "red x"),
-        ("\x1b]0;t\x07", "⟨U+001B⟩]0;t⟨U+0007⟩"),
-        ("a\0b\x7f", "a⟨U+0000⟩b⟨U+007F⟩"),
-        ("\u202eb", "⟨U+202E⟩b"),
-        ("\ud800", "⟨U+D800⟩"),
-        ("\U000e0041\ufffe", "⟨U+E0041⟩⟨U+FFFE⟩"),
-        ("a\u200b\u2028b", "a⟨U+200B⟩⟨U+2028⟩b"),
-        ("e\u0301" + "\u0301" * 9, "e" + "\u0301" * 4),
-        ("Zoë שלום می‌خواهم 👩‍🔬 ≤ ŷ", "Zoë שלום می‌خواهم 👩‍🔬 ≤ ŷ"),
-    ],
-)
-def test_what_cannot_be_seen_is_written_out(text, shown):
-    assert plain(text, 100) == shown
-
-
-def test_a_long_text_is_cut_with_a_remark():
-    assert plain("abcde", 5) == "abcde"
-    assert plain("x" * 1_239, 5) == "xxxxx … (1,234 more characters are not shown)"
-
-
-@given(st.text(alphabet=st.characters(exclude_categories=[])))
-def test_plain_text_stays_plain(text):
-    once = plain(text, 1_000)
-    assert plain(once, len(once)) == once
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (3.0, "3"),
-        (2.5, "2.5"),
-        (1 / 3, "0.33"),
-        (100, "100"),
-        (0, "0"),
-        (-0.001, "0"),
-        (1e6, "1000000"),
-    ],
-)
-def test_numbers_have_at_most_two_decimals(value, text):
-    assert number(value) == text
-
-
 # --- files ----------------------------------------------------------------------------------------
 
 
@@ -390,7 +341,7 @@ def test_a_page_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeyp
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(W2SError, match=r"ada\.html: cannot be written \(No space left on device\)"):
         write_feedback([standing(score=1)], tmp_path)
     assert path.read_text("utf-8") == old

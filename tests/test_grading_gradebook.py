@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from w2s_lab.errors import W2SError
-from w2s_lab.teach.grading import gradebook
-from w2s_lab.teach.grading.gradebook import Gradebook, answer, same_text
+from w2s_lab.teach.grading import database
+from w2s_lab.teach.grading.gradebook import Gradebook
+from w2s_lab.teach.grading.marks import answer, same_text
 from w2s_lab.teach.grading.verdict import (
     GRADED,
     NEEDS_A_PERSON,
@@ -508,7 +509,7 @@ def test_a_full_disk_is_told_and_leaves_everything_as_it_was(book, path, step):
 
 
 def test_a_second_process_reads_meanwhile_and_writing_waits_its_turn(path, book, monkeypatch):
-    monkeypatch.setattr(gradebook, "PATIENCE", 0.05)
+    monkeypatch.setattr(database, "PATIENCE", 0.05)
     graded(book, "ada", b"1")
     book._db.execute("BEGIN IMMEDIATE")
     out, into = os.pipe()
@@ -530,7 +531,7 @@ def test_a_second_process_reads_meanwhile_and_writing_waits_its_turn(path, book,
 
 
 def test_a_clock_that_goes_backwards_changes_no_order(book, monkeypatch):
-    real = gradebook.datetime
+    real = database.datetime
 
     class Backwards(real):
         years = iter(range(2030, 1990, -1))
@@ -539,7 +540,7 @@ def test_a_clock_that_goes_backwards_changes_no_order(book, monkeypatch):
         def now(cls, zone=None):
             return real(next(cls.years), 1, 1, tzinfo=zone)
 
-    monkeypatch.setattr(gradebook, "datetime", Backwards)
+    monkeypatch.setattr(database, "datetime", Backwards)
     graded(book, "ada", b"1")
     second = graded(book, "ada", b"2")
     book.mark("ada", "07_tiny", "why-essay", 1)

@@ -151,9 +151,9 @@ class Arena:
         room = getattr(self.grader.room, "nursery", None)
         box = {room.process.pid} if room else set()
         ours = nurseries | box
-        for pid in box:  # bubblewrap, its first process and the warmed one; no more
+        for pid in box:  # bubblewrap and the warmed process; no more
             with contextlib.suppress(psutil.Error):
-                ours |= {child.pid for child in psutil.Process(pid).children(recursive=True)[:2]}
+                ours |= {child.pid for child in psutil.Process(pid).children()}
         found = []
         for process in psutil.process_iter(["pid", "name", "uids", "ppid"]):
             about = process.info

@@ -148,7 +148,7 @@ class Nursery:
         errors = None if os.environ.get("W2S_GRADER_DEBUG") else subprocess.PIPE
         self.process = subprocess.Popen(
             command,
-            stdin=theirs,
+            stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=errors,
             env=environment,
@@ -291,8 +291,8 @@ class ContainerRoom:
         with theirs:
             process = subprocess.Popen(
                 self.command(name),
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
@@ -381,6 +381,9 @@ def bubblewrap() -> list[str]:
         raise _no_box(what)
     command = [program, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     command += ["--unshare-cgroup-try", "--new-session", "--hostname", "box", "--clearenv"]
+    # What runs in the box is the first process of its namespace: with it everything ends, whoever
+    # was killed before
+    command += ["--as-pid-1"]
     if os.geteuid() == 0:
         # A user namespace would leave the host's root on bound files. What remains is needed to
         # make namespaces and to become somebody else, and is given up before a cell runs.

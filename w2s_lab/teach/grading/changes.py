@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from w2s_lab.teach.grading.essays import plain
 from w2s_lab.teach.grading.gradebook import Gradebook
+from w2s_lab.teach.grading.plain import named, number, plain
 from w2s_lab.teach.grading.verdict import Case, Item, Verdict
 
 WIDTH = 60  # columns of a message in the table
@@ -114,11 +114,11 @@ def render(changes: Sequence[Change]) -> str:
         return "No grade changes.\n"
     rows = [("student", "column, case", "before", "after", "why")]
     for change in changes:
-        what = change.grade_id if not change.case else f"  {change.case}"
-        before, after = (_short(text) for text in (change.said_before, change.said_after))
+        what = "  " * bool(change.case) + plain(change.case or change.grade_id or "(all)", WIDTH)
+        before, after = (plain(text, WIDTH) for text in (change.said_before, change.said_after))
         why = f"{before or '–'} → {after or '–'}" if before != after else before
-        cells = _short(change.student), _short(what or "(all)", strip=False)
-        rows.append((*cells, _number(change.before), _number(change.after), why))
+        points = _number(change.before), _number(change.after)
+        rows.append((named(change.student, WIDTH), what, *points, why))
     w = [max(len(row[n]) for row in rows) for n in range(4)]
     lines = [
         f"{who:<{w[0]}}  {what:<{w[1]}}  {before:>{w[2]}}  {after:>{w[3]}}  {why}"
@@ -140,23 +140,16 @@ def _totals(changes: Sequence[Change]) -> Iterator[str]:
     total = _signed(sum(gained.values()))
     yield f"{up} up, {down} down, {same} with the same total; {total} points"
     for grade_id, points in columns.items():
-        yield f"{_short(grade_id)}: {len(points)} changed, {_signed(sum(points))} points"
+        yield f"{plain(grade_id, WIDTH)}: {len(points)} changed, {_signed(sum(points))} points"
     if half := sum(UNGRADED in (change.said_before, change.said_after) for change in whole):
         yield f"{half} not graded with both versions: no comparison"
     if other := len(whole) - half:
         yield f"{other} with another status"
 
 
-def _short(text: str, *, strip: bool = True) -> str:
-    """One line of at most `WIDTH` columns, without what a terminal would act upon."""
-    start = plain(text[: 8 * WIDTH])  # a message can be megabytes
-    line = " ".join(start.split()) if strip else start.replace("\n", " ").rstrip()
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
-
-
 def _number(points: float | None) -> str:
-    return "–" if points is None else f"{points:g}"
+    return "–" if points is None else number(points)
 
 
 def _signed(points: float) -> str:
-    return f"{round(points, 9) + 0.0:+g}"
+    return "+" * (round(points, 6) >= 0) + number(points)

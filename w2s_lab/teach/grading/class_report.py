@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from w2s_lab.teach.grading import similarity
-from w2s_lab.teach.grading.feedback import NAME, plain, render, title
+from w2s_lab.teach.grading.feedback import render, title
+from w2s_lab.teach.grading.plain import NAME, plain
 from w2s_lab.teach.grading.similarity import Pair
 from w2s_lab.teach.grading.standing import MISSING, Entry, Standing
 from w2s_lab.teach.grading.verdict import GRADED, NEEDS_A_PERSON, REJECTED, TRUST, Column, Sheet

@@ -4,20 +4,24 @@ A worker that dies costs nothing but time: the scheduler gives its submissions t
 """
 
 import atexit
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import lru_cache, partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from w2s_lab.errors import W2SError
 from w2s_lab.teach.grading.verdict import Verdict
 
 if TYPE_CHECKING:
+    from w2s_lab.teach.grading.box import Limits
     from w2s_lab.teach.grading.grader import Grader
     from w2s_lab.teach.grading.session import Options
 
 CONNECT_SECONDS = 10
+ONE_AT_A_TIME = Lock()
 
 
 @contextmanager
@@ -33,6 +37,7 @@ def connect(scheduler: str) -> Iterator[tuple[Executor, int]]:
         mend = "install it: pip install 'w2s-lab[cluster]'"
         raise W2SError("dask is not installed", where="--cluster", mend=mend) from None
     try:
+        _knock(scheduler)  # Client would try again and again, and complain of its own end
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError):
         mend = "start one with `dask scheduler` and give the address that it prints"
@@ -47,20 +52,36 @@ def connect(scheduler: str) -> Iterator[tuple[Executor, int]]:
             yield executor, threads
 
 
-def work(text: str, name: str, options: "Options") -> Callable[[bytes, int], Verdict]:
-    """What a worker of the cluster does with one submission."""
-    return partial(_grade, text, name, options.limits, options.container, options.trust)
+def _knock(address: str) -> None:
+    """Raises OSError or ValueError unless somebody listens there."""
+    from distributed.comm.addressing import parse_address, parse_host_port
+
+    scheme, place = parse_address(address)
+    if scheme not in ("tcp", "tls"):
+        raise ValueError(f"no scheduler talks {scheme}")
+    socket.create_connection(parse_host_port(place), CONNECT_SECONDS).close()
 
 
-def _grade(text: str, name: str, limits, container: str, trust: bool, raw: bytes, seed: int):
-    return _grader(text, name, limits, container, trust).grade(raw, seed=seed)
+def work(grader: "Grader", options: "Options") -> Callable[[bytes, int], Verdict]:
+    """What a worker of the cluster does with one submission, as this grader would."""
+    about = grader.text, grader.name, options.limits, options.container, options.trust
+    return partial(_grade, (*about, grader.by_reference))
+
+
+def _grade(about: tuple, raw: bytes, seed: int) -> Verdict:
+    with ONE_AT_A_TIME:  # else each thread of a worker would start a box of its own
+        grader = _grader(*about)
+    return grader.grade(raw, seed=seed)
 
 
 @lru_cache(maxsize=2)
-def _grader(text: str, name: str, limits, container: str, trust: bool) -> "Grader":
-    """This process's grader of an assignment, warmed by its first submission and kept."""
+def _grader(
+    text: str, name: str, limits: "Limits", container: str, trust: bool, by_reference: bool
+) -> "Grader":
+    """This process's grader of an assignment, made for its first submission and kept."""
     from w2s_lab.teach.grading.grader import Grader
 
     grader = Grader(text, name, limits=limits, container=container, trust=trust)
+    grader.by_reference = by_reference  # as the gate found it
     atexit.register(grader.close)
     return grader

@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ INTO_BOX = 64 << 20  # the judge is trusted: hidden inputs may be large
 ELEMENTS = 400_000  # values in a frame from the box
 DEPTH = 60
 LONGEST_INT = 16_384  # hexadecimal digits
-COLLISIONS = 1_000  # keys from which on equal hashes are an attack, not chance
+COLLISIONS = 1_000  # keys with one hash: more are an attack, not chance
 # objects that stay where they are: one of the box's, a function of the judge's, or a name to import
 OBJECTS = ("remote", "function", "import")
 IMMUTABLE = (int, float, complex, str, bytes, type(None))  # whether two are one cannot matter
@@ -126,7 +127,7 @@ class _Encoder:
         return sent
 
 
-def _numeric(value: Any) -> dict | None:
+def _numeric(value: Any) -> dict | str | None:
     """numpy's and torch's values; neither is imported for it."""
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None and isinstance(value, numpy.generic):
@@ -151,7 +152,9 @@ def _numeric(value: Any) -> dict | None:
         kind = str(value.dtype).removeprefix("torch.")
         if kind not in TENSOR_KINDS or value.layout != torch.strided:
             return None
-        data = value.detach().cpu().contiguous()
+        data = value.detach().cpu().resolve_conj().resolve_neg()
+        # a view of one entry counts as contiguous whatever its stride
+        data = data.clone(memory_format=torch.contiguous_format)
         raw = data.reshape(-1).view(torch.uint8) if data.numel() else data
         return {
             "!": "tensor",
@@ -264,7 +267,7 @@ def _whole(value: Any, most: int) -> list[int]:
 
 def _check_hashes(keys: list) -> None:
     """Thousands of keys with the same hash would keep the judge busy for minutes."""
-    if len(keys) > COLLISIONS and len({hash(key) for key in keys}) < len(keys) / 2:
+    if len(keys) > COLLISIONS and max(Counter(map(hash, keys)).values()) > COLLISIONS:
         raise BadFrame("keys with equal hashes")
 
 
@@ -318,9 +321,9 @@ def pack(message: Any, most: int = INTO_BOX) -> bytes:
     Raises:
         ValueError: longer than `most` bytes.
     """
-    text = json.dumps(message, allow_nan=False, separators=(",", ":")).encode(
-        "utf-8", "surrogatepass"
-    )
+    # not as ASCII: two halves of a character, escaped one after the other, would become a whole one
+    told = json.dumps(message, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    text = told.encode("utf-8", "surrogatepass")
     if len(text) > most:
         raise ValueError(f"{len(text) >> 10} KB are too much for one message")
     return HEAD.pack(len(text)) + text

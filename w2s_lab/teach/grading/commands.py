@@ -5,8 +5,6 @@ Everything heavy is imported by the command that needs it.
 
 import argparse
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +40,12 @@ def register(add: Add, at_least: Callable) -> None:
     book.add_argument("--by", default="", metavar="NAME", help="who grades the essays")
 
 
+    about = "a class that is made up, handed in and graded before your eyes"
+    demo = add("demo-class", _demo_class, about)
+    demo.add_argument("--students", type=at_least(8), default=30, metavar="N", help="default: 30")
+    demo.add_argument("--to", default="demo-class", metavar="FOLDER", help="default: demo-class")
+
+
 def _add_options(grade: argparse.ArgumentParser, at_least: Callable) -> None:
     from_one = at_least(1)
     grade.add_argument(
@@ -64,6 +68,7 @@ def _add_options(grade: argparse.ArgumentParser, at_least: Callable) -> None:
 def _grade(options: argparse.Namespace) -> int:
     from w2s_lab.report import writable
     from w2s_lab.teach.grading.box import Limits
+    from w2s_lab.teach.grading.files import write
     from w2s_lab.teach.grading.session import Options, grade_class
 
     if options.json is not None:
@@ -84,7 +89,7 @@ def _grade(options: argparse.Namespace) -> int:
     )
     verdicts = grade_class(options.submissions, options.assignment, options.gradebook, settings)
     if options.json is not None:
-        _write(options.json, json.dumps([told(*one) for one in verdicts.items()], indent=1))
+        write(options.json, json.dumps([told(*one) for one in verdicts.items()], indent=1))
     counts = Counter(verdict.status for verdict in verdicts.values())
     print(
         f"{len(verdicts)} hand-ins: " + ", ".join(f"{n} {status}" for status, n in counts.items())
@@ -113,6 +118,13 @@ def told(student: str, verdict) -> dict:
     }
 
 
+def _demo_class(options: argparse.Namespace) -> int:
+    from w2s_lab.teach.grading.demo_class import demo_class
+
+    demo_class(options.to, options.students)
+    return 0
+
+
 def _gradebook(options: argparse.Namespace) -> int:
     from w2s_lab.teach.grading.gradebook import Gradebook
 
@@ -127,7 +139,8 @@ def _gradebook(options: argparse.Namespace) -> int:
 
 
 def _standings(book, options: argparse.Namespace) -> list:
-    from w2s_lab.teach.grading.policy import Policy, read_policy, standings
+    from w2s_lab.teach.grading.policy import Policy, standings
+    from w2s_lab.teach.grading.policy_file import read_policy
     from w2s_lab.teach.release import read_roster
 
     policy = read_policy(options.policy) if options.policy else Policy()
@@ -136,10 +149,10 @@ def _standings(book, options: argparse.Namespace) -> list:
 
 
 def _show(book, options: argparse.Namespace) -> None:
-    from w2s_lab.teach.grading.plain import plain
+    from w2s_lab.teach.grading.plain import named, plain
 
     rows = [
-        (plain(one.student, 40), one.status, f"{one.score:g} of {one.max_score:g}", _remarks(one))
+        (named(one.student, 40), one.status, f"{one.score:g} of {one.max_score:g}", _remarks(one))
         for one in _standings(book, options)
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
@@ -161,13 +174,15 @@ def _remarks(one) -> str:
 
 
 def _essays(book, options: argparse.Namespace) -> None:
-    from w2s_lab.teach.grading import essays
+    from w2s_lab.teach.grading import essay_tables, essays
 
     if options.source:
-        count = essays.scores_from_csv(book, options.assignment, options.source, by=options.by)
+        count = essay_tables.scores_from_csv(
+            book, options.assignment, options.source, by=options.by
+        )
         print(f"took {count} scores and comments")
     elif options.to:
-        count = essays.scores_to_csv(book, options.assignment, options.to)
+        count = essay_tables.scores_to_csv(book, options.assignment, options.to)
         print(f"wrote {count} answers to {options.to}")
     else:
         essays.grade_essays(book, options.assignment, by=options.by)
@@ -192,11 +207,12 @@ def _export(book, options: argparse.Namespace) -> None:
 
 def _report(book, options: argparse.Namespace) -> None:
     from w2s_lab.teach.grading.class_report import class_report
+    from w2s_lab.teach.grading.files import write
     from w2s_lab.teach.grading.similarity import similar
 
     standings, sheet = _standings(book, options), book.sheet(options.assignment)
     pairs = similar({one.student: one.answers for one in standings}, sheet.starters)
-    _write(options.to, class_report(standings, sheet, pairs))
+    write(options.to, class_report(standings, sheet, pairs))
     print(f"wrote {options.to}")
 
 
@@ -219,15 +235,3 @@ ACTIONS: dict[str, tuple[Callable, str, str]] = {
     "changes": (_changes, "who got other points from mended tests", ""),
     "export": (_export, "for spreadsheets and other programs", "FOLDER"),
 }
-
-
-def _write(path: str | Path, text: str) -> None:
-    """Puts a file where it belongs when it is complete."""
-    path = Path(path)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, delete=False, encoding="utf-8", errors="surrogateescape"
-    ) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, path)

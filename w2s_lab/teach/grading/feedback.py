@@ -8,29 +8,23 @@ Content-Security-Policy (W3C, level 3) lets no script run and nothing be fetched
 import base64
 import functools
 import hashlib
-import os
 import re
-import tempfile
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from w2s_lab.errors import W2SError
 from w2s_lab.progress import bar
+from w2s_lab.teach.grading.files import write
+from w2s_lab.teach.grading.plain import NAME, named, number, plain
 from w2s_lab.teach.grading.standing import MISSING, Entry, Standing
 from w2s_lab.teach.grading.verdict import GRADED, NEEDS_A_PERSON, REJECTED, Case, Column
 from w2s_lab.teach.release import STUDENT
 
 PAGES = Path(__file__).with_name("pages")
-# characters shown of an id or title, of a message in a table, of a message, of an essay
-NAME, SHORT, SAID, ANSWER = 200, 400, 2_000, 20_000
+# characters shown of a message in a table, of a message, of an essay
+SHORT, SAID, ANSWER = 400, 2_000, 20_000
 MANY = 100  # cases of a column, or notes, that are shown
-COLOURS = re.compile("(?:\x1b\\[|\x9b)[0-?]{0,64}[ -/]{0,8}[@-~]")  # and cursor moves: ECMA-48, CSI
-# controls, formats (bidi among them), lone surrogates, what is no character, odd line ends
-UNSEEN = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
-KEPT = "\n\t\u200c\u200d"  # the last two join letters in Persian and Hindi, and emoji
-STACKED = 4  # marks over one letter; more of them would cover the lines around it
 
 WHY = {
     GRADED: "Your work has been graded.",
@@ -40,29 +34,7 @@ WHY = {
 }
 WAITS = "Part of your work still waits for a person; the points are those so far."
 
-
-def plain(text: str, limit: int) -> str:
-    """The first `limit` characters of a text, with nothing invisible among them.
-
-    Terminal colours are removed; other control, format and bidirectional characters and lone
-    surrogates are written as ⟨U+202E⟩. Where something is cut off, a remark says how much.
-    """
-    more = len(text) - limit
-    kept, marks = [], 0
-    for char in COLOURS.sub("", text[:limit].replace("\r\n", "\n").replace("\r", "\n")):
-        kind = unicodedata.category(char)
-        marks = marks + 1 if kind in ("Mn", "Me") else 0
-        if kind in UNSEEN and char not in KEPT:
-            kept.append(f"⟨U+{ord(char):04X}⟩")
-        elif marks <= STACKED:
-            kept.append(char)
-    return "".join(kept) + (f" … ({more:,} more characters are not shown)" if more > 0 else "")
-
-
-def number(value: float) -> str:
-    """A number of points with at most two decimals and no empty ones: 3, 2.5, 0.33."""
-    text = f"{value:z.2f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+_points = functools.partial(number, decimals=2)
 
 
 def render(template: str, **values: Any) -> str:
@@ -76,8 +48,10 @@ def _pages():
     from markupsafe import Markup
 
     def disarmed(value: Any) -> Any:
-        # What a template forgets to pass through `plain` still comes out disarmed
-        return value if isinstance(value, Markup) else plain(str(value), len(str(value)))
+        # What a template forgets to pass through `plain` still comes out disarmed, and whole:
+        # ⟨U+10FFFF⟩ has ten characters
+        text = str(value)
+        return value if isinstance(value, Markup) else plain(text, 10 * len(text), lines=True)
 
     pages = Environment(
         loader=FileSystemLoader(PAGES),
@@ -88,11 +62,12 @@ def _pages():
         lstrip_blocks=True,
     )
     pages.filters.update(
-        name=lambda text: plain(text, NAME),
-        short=lambda text: plain(text, SHORT),
-        said=lambda text: plain(text, SAID),
-        answer=lambda text: plain(text, ANSWER),
-        number=number,
+        name=lambda text: plain(text, NAME, lines=True),
+        short=lambda text: plain(text, SHORT, lines=True),
+        said=lambda text: plain(text, SAID, lines=True),
+        answer=lambda text: plain(text, ANSWER, lines=True),
+        named=named,
+        number=_points,
         digest=_digest,
     )
     return pages
@@ -146,7 +121,7 @@ def write_feedback(standings: Sequence[Standing], folder: str | Path) -> list[Pa
         raise W2SError(what, where="write_feedback", mend="give one for each student")
     paths = []
     for name, standing in bar(list(zip(names, standings, strict=True)), "write feedback"):
-        paths.append(_put(folder / name, feedback(standing)))
+        paths.append(write(folder / name, feedback(standing)))
     return paths
 
 
@@ -166,23 +141,6 @@ def page_name(student: str) -> str:
 def title(column: Column) -> str:
     """What people call the task of a column."""
     return plain(column.title or column.task or column.grade_id, NAME)
-
-
-def _put(path: Path, text: str) -> Path:
-    part = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.replace(part, path)  # takes the place of a link, and does not follow it
-    except OSError as error:
-        what = f"cannot be written ({error.strerror})"
-        raise W2SError(what, where=str(path), mend="choose another folder") from error
-    finally:
-        if part:
-            Path(part).unlink(missing_ok=True)
-    return path
 
 
 def _tasks(standing: Standing) -> list[tuple[Entry, ...]]:
@@ -214,7 +172,7 @@ def _heading(entry: Entry) -> str:
 
 def _worth(entry: Entry) -> str:
     """An entry's points in words, with what is special about them."""
-    most = number(entry.column.points)
+    most = _points(entry.column.points)
     if entry.dropped:
         return "Dropped: counts for nobody."
     if entry.score is None:
@@ -222,7 +180,7 @@ def _worth(entry: Entry) -> str:
     elif not entry.column.points and not entry.score:
         words = "Brings no points."
     else:
-        words = f"{number(entry.score)} of {most} points."
+        words = f"{_points(entry.score)} of {most} points."
     return f"{words} Bonus: counts on top of what is asked for." if entry.bonus else words
 
 

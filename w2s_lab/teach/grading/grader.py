@@ -24,6 +24,7 @@ from w2s_lab.teach.grading.verdict import GRADED, Item, Sheet, Verdict
 
 JUDGE_MB = 4096  # data of one judge; it holds the tests' modules and what the box sent
 LOOK_SECONDS = 0.05  # between two looks at a worker's memory
+TRIES = 3  # of a notebook on which a judge dies
 OVERTIME = 30  # seconds that a judge may go on after the notebook's time, for its own work
 JUDGING = ("w2s_lab.teach.grading.judge", "w2s_lab.exercise", "numpy")
 TOO_LONG = "Grading was stopped: it took longer than {:g} seconds."
@@ -60,16 +61,25 @@ class Grader:
         self.text, self.name, self.limits = text, name, limits or Limits()
         self.plan: Plan = make_plan(text, name, where=where)
         self.room = open_room(self.limits, self.plan.imports, container=container, trust=trust)
-        try:
-            modules = [*JUDGING, *self.plan.imports]
-            environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-            self.judges = Nursery([*python("nursery"), "judge", json.dumps(modules)], environment)
-            self.judges.prepare(text, name)
-        except BaseException:
-            self.room.close()
-            raise
-        self.places = _Places()
         self.by_reference = False  # until the gate finds that the tests need it
+        self.modules = [*JUDGING, *self.plan.imports]
+        try:
+            self.judges = self._start()
+        except BaseException as error:
+            self.room.close()
+            if isinstance(error, (Ended, TimeoutError)):
+                mend = "see whether the machine has memory left, and start again"
+                raise W2SError(f"no judge could be started ({error})", mend=mend) from None
+            raise
+        self.lock = threading.Lock()
+        self.places = _Places()
+
+    def _start(self) -> Nursery:
+        """A warmed process that forks judges."""
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+        judges = Nursery([*python("nursery"), "judge", json.dumps(self.modules)], environment)
+        judges.prepare(self.text, self.name)
+        return judges
 
     @property
     def sheet(self) -> Sheet:
@@ -87,15 +97,16 @@ class Grader:
         and where its tests need that calls change their arguments, they do. (Elsewhere an argument
         is a copy: otherwise a submission could change what it is compared with.)
         """
-        solution, modules = self._grade(self.text.encode(), 0, modules=True)
+        solution, modules = self._try(self.text, modules=True)
         if self._failed(solution):  # tests may look at what a call did to its arguments
             self.by_reference = True
-            again, modules = self._grade(self.text.encode(), 0, modules=True)
+            again, modules = self._try(self.text, modules=True)
             self.by_reference = again.score > solution.score
             solution = again if self.by_reference else solution
-        self.room.load(_worth_loading(modules.get("box", [])))
-        self.judges.load(_worth_loading(modules.get("judge", [])))
-        stub, _ = self._grade(release(self.text).encode(), 0)
+        with contextlib.suppress(Ended, TimeoutError):  # what died is started again when needed
+            self.room.load(_worth_loading(modules.get("box", [])))
+            self.modules += self.judges.load(_worth_loading(modules.get("judge", [])))
+        stub, _ = self._try(release(self.text))
         found = [
             f"{item.grade_id}: the solution gets {item.score:g} of {item.max_score:g}"
             f" ({item.message or 'no message'})"
@@ -107,6 +118,14 @@ class Grader:
             if item.score
         ]
         return found
+
+    def _try(self, text: str, *, modules: bool = False) -> tuple[Verdict, dict]:
+        """The verdict on a notebook of the teacher's, and, if asked, which modules it imported."""
+        for _ in range(TRIES):
+            with contextlib.suppress(JudgeFailed):
+                return self._grade(text.encode(), 0, modules=modules)
+        mend = "run it in Jupyter and see what ends the kernel"
+        raise W2SError("no judge comes to its end on the solution", where=self.name, mend=mend)
 
     def _failed(self, solution: Verdict) -> list[Item]:
         """Tests that the teacher's own solution does not pass."""
@@ -130,11 +149,7 @@ class Grader:
     def _grade(self, raw: bytes, seed: int, *, modules: bool = False) -> tuple[Verdict, dict]:
         began = time.monotonic()
         with self.places.one() as place:
-            try:
-                end, pidfd = self.judges.fork({"data_mb": JUDGE_MB})
-            except (Ended, TimeoutError, OSError) as error:
-                raise JudgeFailed(f"no judge could be started ({error})") from None
-            sitting = _Sitting(self, Line(end), pidfd, place)
+            sitting = _Sitting(self, *self._judge(), place)
             job = {"plan": self.text, "name": self.name, "seed": seed, "modules": modules}
             raw_text = base64.b64encode(raw).decode()
             job |= {"raw": raw_text, "limits": asdict(self.limits)}
@@ -145,6 +160,26 @@ class Grader:
                 sitting.close()
         seconds = round(time.monotonic() - began, 3)
         return replace(verdict, isolation=self.room.isolation, seconds=seconds), loaded
+
+    def _judge(self) -> tuple[Line, int]:
+        """A line to a new judge, and a descriptor of its process."""
+        about, judges = {"data_mb": JUDGE_MB}, self.judges
+        try:
+            try:
+                end, pidfd = judges.fork(about)
+            except (Ended, TimeoutError, OSError):  # the machine may have run out of memory
+                end, pidfd = self._renewed(judges).fork(about)
+        except (Ended, TimeoutError, OSError) as error:
+            raise JudgeFailed(f"no judge could be started ({error})") from None
+        return Line(end), pidfd
+
+    def _renewed(self, judges: Nursery) -> Nursery:
+        """What forks judges, started again unless another thread was quicker."""
+        with self.lock:
+            if self.judges is judges:
+                judges.close()
+                self.judges = self._start()
+            return self.judges
 
     def close(self) -> None:
         """Ends the box and the judges."""
@@ -164,6 +199,7 @@ class _Sitting:
     def __init__(self, grader: Grader, line: Line, pidfd: int, place: int):
         self.grader, self.line, self.pidfd, self.place = grader, line, pidfd, place
         self.worker: Worker | None = None
+        self.nursery: Nursery | None = None  # that the worker came from
         self.items: dict[str, Item] = {}
 
     def verdict(self, job: dict) -> tuple[Verdict, dict]:
@@ -198,13 +234,27 @@ class _Sitting:
             (item,) = Verdict.from_json(told["item"]).items
             self.items[item.grade_id] = item
         elif told["need"] == "why":
-            self.line.send({"why": self._end_worker()})
+            why = self._end_worker()
+            if not why and not self._box_stands():
+                raise Ended("its box ended")
+            self.line.send({"why": why})
         elif told["need"] == "worker":
             self._end_worker()
             self.worker = self.grader.room.open(self.place)
+            self.nursery = getattr(self.grader.room, "nursery", None)  # a container has none
             self.line.send({"worker": True}, fds=(self.worker.end.fileno(),))
             # The judge has its own copy; ours would keep the line open after its end
             self.worker.end.close()
+
+    def _box_stands(self) -> bool:
+        """Whether a worker that ended did so by itself; else it went down with its box, as when the
+        machine runs out of memory, and no student may lose a point by that."""
+        try:
+            if self.nursery is not None:
+                self.nursery.load(())
+        except (Ended, TimeoutError, BadFrame):
+            return False
+        return True
 
     def _end_worker(self) -> str:
         """Ends the worker; says why it had ended before, "" if it had not or nobody knows."""

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import io
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,13 +30,14 @@ from w2s_lab.teach.grading.proxies import Ask, Gone
 from w2s_lab.teach.grading.submission import Refused, Submission, read_cells
 from w2s_lab.teach.grading.verdict import GRADED, REJECTED, Case, Item, Verdict
 
-RESTARTS = 3  # of a student's process within one pass: an endless loop costs its own task only
+RESTARTS = 2  # of a student's process in one test: an endless loop costs its own task only
 ANSWER_LENGTH = 100_000  # characters that are kept of one answer
 SAID = 400  # characters of one message
 NOTES = 30
 GENERIC = "The result is not the expected one."
 HIDDEN_FAILED = "A hidden test does not hold."
 WAITS = "A person will grade it."
+CELL_FILE = re.compile(r"<ipython-input-[^>]*>")  # IPython's name for a cell
 UNWRITTEN = "Nothing is written here yet."
 
 
@@ -152,7 +154,7 @@ class _Pass:
         by_reference = supply.by_reference
         self.ask = Ask(self._exchange, lambda: by_reference or exercise.BY_REFERENCE, _heard)
         self.line: Line | None = None
-        self.restarts = RESTARTS + 1
+        self.restarts = RESTARTS
         self.why = ""
         self.ran: list[tuple[str, str]] = []  # what has to run again on a new process
         self.names: dict[str, Any] = {  # the teacher's side of the notebook
@@ -161,6 +163,7 @@ class _Pass:
             "get_ipython": lambda: _Quiet(),
             "display": lambda *_, **__: None,
         }
+        self.fetched: dict[str, Any] = {}  # as they came from the box
         self.loads: set[str] = set()
         self.marks: set[int] = set()
 
@@ -180,6 +183,7 @@ class _Pass:
         self._run_all("", extras.get("", ()))
         for step in self.plan.steps:
             own = sources.get(step.grade_id)
+            self.restarts = RESTARTS
             if step.role in (GIVEN, PLAIN):
                 if step.code and step.grade_id:
                     self._run(
@@ -228,7 +232,8 @@ class _Pass:
             self._note(f"{_capital(called)} is not written yet.")
             return
         words = f"{_capital(called)} stopped with {plain(kind, 60) or 'an error'}"
-        words += f": {plain(text, SAID)}" if isinstance(text, str) and text else ""
+        if isinstance(text, str) and text:
+            words += f": {plain(CELL_FILE.sub('the cell', text), SAID)}"
         words += f" (at `{plain(line, 100)}`)" if isinstance(line, str) and line else ""
         self._note(words)
 
@@ -269,12 +274,11 @@ class _Pass:
 
     def _start(self) -> None:
         """A new process, on which everything that ran is run again."""
-        if not self.restarts or self.supply.left <= 0:
+        if self.restarts < 0 or self.supply.left <= 0:
             late = f"the notebook took longer than {self.supply.limits.notebook_seconds:g} seconds"
             raise Gone(late if self.supply.left <= 0 else self.why or "its process ended")
         self.restarts -= 1
         self.line = Line(self.supply.new(), most=FROM_BOX, elements=ELEMENTS)
-        self.ask.generation += 1
         self.secret_out = False
         again, self.ran = self.ran, []
         for name, source in again:
@@ -291,6 +295,7 @@ class _Pass:
         if self.line is not None:
             self.line.close()
             self.line = None
+            self.ask.generation += 1  # stand-ins have to be found again
 
     def _note(self, words: str) -> None:
         if len(self.result.notes) < NOTES:
@@ -306,14 +311,23 @@ class _Pass:
             self._execute(step.source, step.grade_id or "cell")
 
     def _fetch(self) -> None:
-        """Brings the student's names up to date."""
-        wanted = sorted(self.loads & self.plan.theirs)
+        """Brings the student's names up to date; what a library has comes from the library."""
+        own = {  # a teacher's `import *` made it, and no answer should
+            name
+            for name in self.names.keys() & self.plan.theirs - self.plan.answered
+            if self.names[name] is not self.fetched.get(name)
+        }
+        wanted = sorted((self.loads & self.plan.theirs) - own)
         if not wanted:
             return
-        found = self.ask.names(wanted)
+        self.fetched = self.ask.names(wanted)
         for name in wanted:
             self.names.pop(name, None)
-        self.names.update(found)
+        for name in self.fetched:
+            if name in self.plan.imported:
+                exec(self.plan.imported[name], self.names)
+            else:
+                self.names[name] = self.fetched[name]
 
     def _test(self, step: Step) -> Item | None:
         """What a test cell comes to; None where this pass leaves it out."""
@@ -403,10 +417,10 @@ class _Pass:
 def _compiled(source: str, name: str) -> tuple[CodeType, CodeType | None]:
     """A cell's code, and that of its last line apart where it is an expression."""
     tree, file = ast.parse(source), f"<{name}>"
-    if not tree.body or not isinstance(tree.body[-1], ast.Expr):
+    last = tree.body[-1] if tree.body else None
+    if not isinstance(last, ast.Expr):
         return compile(tree, file, "exec"), None
-    *body, last = tree.body
-    start = compile(ast.Module(body, []), file, "exec")
+    start = compile(ast.Module(tree.body[:-1], []), file, "exec")
     return start, compile(ast.Expression(last.value), file, "eval")
 
 
@@ -423,11 +437,16 @@ def _extras(submission: Submission, known: frozenset[str]) -> dict[str, list[str
 
 
 def _points(value: Any, most: float) -> float:
-    """nbgrader's partial credit: the last line's number, and everything where there is none."""
-    number = getattr(value, "item", lambda: value)() if type(value).__module__ == "numpy" else value
+    """nbgrader's partial credit: the last line's number, and everything where there is none.
+
+    A number below 0 or none at all (nan) is worth nothing, where nbgrader gives everything.
+    """
+    scalar = type(value).__module__ == "numpy" and getattr(value, "size", 0) == 1
+    number = value.item() if scalar else value
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         return most
-    return round(min(max(float(number), 0.0), most), 9) if math.isfinite(number) else 0.0
+    finite = isinstance(number, int) or math.isfinite(number)
+    return round(float(min(max(number, 0), most)), 9) if finite else 0.0
 
 
 def _authors_words(tree: ast.AST) -> set[str]:

@@ -28,6 +28,7 @@ def run(control: Line, child: Child) -> None:
     read and compiled already, or {"fork": about} with the child's line as descriptor; the answer to
     the last carries a descriptor of the new process (pidfd_open(2)).
     """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children that end are forgotten at once
     control.send({"ready": True})
     while True:
         try:
@@ -50,7 +51,6 @@ def run(control: Line, child: Child) -> None:
         if pid == 0:
             _fork_child(control, fd, request["fork"], child)
         os.close(fd)
-        os.waitpid(pid, 0)  # it has answered
 
 
 def _load(name: str) -> bool:
@@ -79,6 +79,7 @@ def _fork_child(control: Line, fd: int, about: dict, child: Child) -> None:
     line = Line(socket.socket(fileno=fd))
     try:
         control.close()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a cell may wait for processes of its own
         child(line, about)
         status = 0
     except Ended:

@@ -6,24 +6,21 @@ hidden tests). It runs nothing.
 
 import ast
 import builtins
+import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+import symtable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 from w2s_lab.errors import W2SError
 from w2s_lab.teach.grading.verdict import Column, Sheet
 
 VERSION = "1"  # of the way of grading; a change that changes grades changes this
 GIVEN, PLAIN, ANSWER, TEST, MANUAL, TEXT = "given", "plain", "answer", "test", "manual", "text"
-SOLUTION = re.compile(
-    r"^[ \t]*#{2,}[ \t]*BEGIN SOLUTION.*?^[ \t]*#{2,}[ \t]*END SOLUTION[^\n]*\n?", re.M | re.S
-)
-HIDDEN = re.compile(
-    r"^[ \t]*#{2,}[ \t]*BEGIN HIDDEN TESTS.*?(?:^[ \t]*#{2,}[ \t]*END HIDDEN TESTS[^\n]*\n?|\Z)",
-    re.M | re.S,
-)
+SOLUTION, HIDDEN = "SOLUTION", "HIDDEN TESTS"  # what stands between BEGIN and END
 SOLUTION_TEXT = "YOUR ANSWER HERE"
 SOLUTION_CODE = "# YOUR CODE HERE\nraise NotImplementedError()"
 SEED = re.compile(r"^SEED = 0$", re.M)
@@ -67,6 +64,9 @@ class Plan:
 
     Attributes:
         theirs: names that the student defines, as far as the teacher's solution or a test tells.
+        answered: those of them that an answer binds; the others come from `import *` or a magic.
+        imported: those of them that the solution imports → the statement. Whether the student has
+            such a name is asked; what it stands for is imported here.
         imports: modules that its cells import, for warming up.
     """
 
@@ -74,6 +74,8 @@ class Plan:
     steps: tuple[Step, ...]
     sheet: Sheet
     theirs: frozenset[str]
+    answered: frozenset[str]
+    imported: Mapping[str, str]
     imports: tuple[str, ...]
 
     @property
@@ -108,7 +110,11 @@ def make_plan(text: str, name: str, *, seed: int = 0, where: str = "") -> Plan:
             raise stop(f"two cells have the grade id {id!r}", "give each cell its own")
     steps = _needed(steps)
     sheet = Sheet(name, _digest(steps), tuple(_columns(cells, graded)), _starters(steps))
-    return Plan(name, tuple(steps), sheet, _theirs(steps), _imports(cells))
+    theirs, imported = _theirs(steps), _imported(steps)
+    imported = {one: imported[one] for one in theirs & imported.keys()}
+    return Plan(
+        name, tuple(steps), sheet, theirs, theirs & _answered(steps), imported, _imports(cells)
+    )
 
 
 def _digest(steps: list[Step]) -> str:
@@ -117,7 +123,7 @@ def _digest(steps: list[Step]) -> str:
 
 
 def release(text: str) -> str:
-    """The notebook that a student has before the first line is written: no answers, no hidden tests.
+    """What a student has before the first line is written: no answers, no hidden tests.
 
     As nbgrader's own preprocessors ClearSolutions and ClearHiddenTests make it.
     """
@@ -128,7 +134,7 @@ def release(text: str) -> str:
         if about.get("solution"):
             source = starter(source, code=cell["cell_type"] == "code")
         elif about.get("grade"):
-            source = HIDDEN.sub("", source)
+            source = _without(HIDDEN, source)
         cell["source"] = source
     return json.dumps(notebook)
 
@@ -136,14 +142,26 @@ def release(text: str) -> str:
 def starter(source: str, *, code: bool) -> str:
     """What students receive in the place of an answer."""
     stub = SOLUTION_CODE if code else SOLUTION_TEXT
-    if not SOLUTION.search(source):
-        return stub
+    return _without(SOLUTION, source, stub) if f"BEGIN {SOLUTION}" in source else stub
 
-    def indented(match: re.Match) -> str:
-        margin = re.match(r"[ \t]*", match[0])[0]
-        return "".join(f"{margin}{line}\n" for line in stub.split("\n"))
 
-    return SOLUTION.sub(indented, source).rstrip("\n")
+def _without(region: str, source: str, instead: str = "") -> str:
+    """The source with other lines, as far to the right, in the place of each region.
+
+    A line that has the words in it is a mark, as for nbgrader; without an end all to the last line
+    belongs to the region.
+    """
+    kept, inside = [], False
+    for line in source.split("\n"):
+        if f"BEGIN {region}" in line:
+            inside = True
+            margin = line[: len(line) - len(line.lstrip())]
+            kept += [margin + one for one in instead.split("\n") if instead]
+        elif f"END {region}" in line:
+            inside = False
+        elif not inside:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _source(cell: dict) -> str:
@@ -157,7 +175,7 @@ def _step(cell: dict, seed: int, stop) -> Step | None:
     code, source = cell["cell_type"] == "code", _source(cell)
     grade_id = str(about.get("grade_id") or "")
     points = about.get("points", 0) or 0
-    if isinstance(points, bool) or not isinstance(points, (int, float)) or not points >= 0:
+    if isinstance(points, bool) or not isinstance(points, (int, float)) or not 0 <= points < inf:
         raise stop(f"cell {grade_id!r}: points are {points!r}", "give a number from 0 on")
     if about.get("task") or (about.get("grade") and about.get("solution")):
         role = MANUAL
@@ -169,6 +187,11 @@ def _step(cell: dict, seed: int, stop) -> Step | None:
         return None
     else:
         role = GIVEN if about.get("locked") and grade_id else PLAIN
+    if not grade_id and role in (TEST, MANUAL, ANSWER):
+        raise stop("a cell that is graded or answered has no grade id", "give it one")
+    if role == TEST and not code:
+        mend = "make it a code cell, or an answer that a person grades"
+        raise stop(f"cell {grade_id!r} is a test and no code", mend)
     if not code:
         return Step(role, grade_id, False, source, float(points))
     if role == GIVEN:
@@ -184,13 +207,10 @@ def _step(cell: dict, seed: int, stop) -> Step | None:
 
 def _parsed(step: Step) -> Step:
     source = translated(step.source)
-    tree = ast.parse(source)
-    visible = translated(HIDDEN.sub("", step.source)) if step.role == TEST else ""
-    if visible and not ast.parse(visible).body:
+    visible = translated(_without(HIDDEN, step.source)) if step.role == TEST else ""
+    if visible != source and not ast.parse(visible).body:
         visible = ""
-    if not HIDDEN.search(step.source):
-        visible = source if step.role == TEST else ""
-    loads, binds = _names(tree)
+    loads, binds = _names(source)
     return replace(
         step,
         source=source if step.role in (TEST, GIVEN, PLAIN) else step.source,
@@ -209,21 +229,46 @@ def translated(source: str) -> str:
     return TransformerManager().transform_cell(source)
 
 
-def _names(tree: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
-    """Names that code reads, and names that it binds in the notebook's namespace."""
+def _names(source: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of the notebook that code reads, and those that it binds; not what functions have of
+    their own. What is imported counts as bound, what is deleted or added to as read.
+    """
     loads, binds = set(), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            (loads if isinstance(node.ctx, ast.Load) else binds).add(node.id)
-            if isinstance(node.ctx, ast.Del):
-                loads.add(node.id)
-        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            loads.add(node.target.id)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            binds.add(node.name)
-        elif isinstance(node, ast.alias):
-            binds.add((node.asname or node.name).split(".")[0])
-    return frozenset(loads - set(dir(builtins))), frozenset(binds)
+    scopes = [symtable.symtable(source, "cell", "exec")]
+    while scopes:
+        scope = scopes.pop()
+        scopes += scope.get_children()
+        for one in scope.get_symbols():
+            if scope.get_type() == "module" or one.is_global():
+                name, bound = one.get_name(), one.is_assigned() or one.is_imported()
+                loads |= {name} if one.is_referenced() else set()
+                binds |= {name} if bound else set()
+    for node in ast.walk(ast.parse(source)):
+        changed = node.target if isinstance(node, ast.AugAssign) else node
+        deleted = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del)
+        if isinstance(changed, ast.Name) and (deleted or changed is not node):
+            loads |= {changed.id} & binds
+    return frozenset(loads), frozenset(binds)
+
+
+def _imported(steps: list[Step]) -> dict[str, str]:
+    """Name → import statement, of what only imports in answers bind."""
+    found: dict[str, str] = {}
+    assigned: set[str] = set()
+    for step in steps:
+        if step.role not in (ANSWER, MANUAL) or not step.binds:
+            continue
+        source = translated(step.source)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                for alias in node.names:
+                    name = alias.asname or alias.name.partition(".")[0]
+                    alone = copy.copy(node)
+                    alone.names = [alias]
+                    found |= {name: ast.unparse(alone)} if name in step.binds else {}
+        symbols = symtable.symtable(source, "cell", "exec").get_symbols()
+        assigned |= {one.get_name() for one in symbols if one.is_assigned()}
+    return {name: statement for name, statement in found.items() if name not in assigned}
 
 
 def _needed(steps: list[Step]) -> list[Step]:
@@ -245,10 +290,15 @@ def _needed(steps: list[Step]) -> list[Step]:
 
 def _theirs(steps: list[Step]) -> frozenset[str]:
     """Names to be asked of the student: bound by an answer, or by no cell of the teacher's."""
-    answers = {name for step in steps if step.role in (ANSWER, MANUAL) for name in step.binds}
+    answers = _answered(steps)
     ours = {name for step in steps if step.role in (GIVEN, PLAIN, TEST) for name in step.binds}
     read = {name for step in steps if step.role in (GIVEN, PLAIN, TEST) for name in step.loads}
-    return frozenset(read & answers | (read - ours - {"get_ipython", "display", "__name__"}))
+    known = {*dir(builtins), "get_ipython", "display"}
+    return frozenset(read & answers | (read - ours - known))
+
+
+def _answered(steps: list[Step]) -> frozenset[str]:
+    return frozenset(n for step in steps if step.role in (ANSWER, MANUAL) for n in step.binds)
 
 
 def _starters(steps: list[Step]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import builtins
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -149,7 +150,7 @@ class Ask:
 
     def find(self, name: str) -> dict:
         """The number of the object that has this name now."""
-        found = self._reply({"op": "get", "names": [name]}).get("value")
+        found: Any = self._reply({"op": "get", "names": [name]}).get("value")
         try:
             return dict(found[0][1])
         except (TypeError, IndexError, ValueError, KeyError):
@@ -165,7 +166,7 @@ class Ask:
             if not (isinstance(pair, list) and len(pair) == 2 and pair[0] in wanted):
                 raise BadFrame("names that nobody asked for")
             name = pair[0]
-            values[name] = decode(pair[1], lambda told, name=name: self._stand(told, name))
+            values[name] = decode(pair[1], partial(self._stand, name=name))
         return values
 
     def bind(self, name: str, value: Any) -> None:

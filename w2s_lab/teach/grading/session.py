@@ -15,12 +15,11 @@ from w2s_lab.progress import bar
 from w2s_lab.teach.grading import cluster
 from w2s_lab.teach.grading.box import Limits
 from w2s_lab.teach.grading.gradebook import Gradebook
-from w2s_lab.teach.grading.grader import Grader, JudgeFailed, open_grader
+from w2s_lab.teach.grading.grader import TRIES, Grader, JudgeFailed, open_grader
 from w2s_lab.teach.grading.submission import Refused, found, read_bytes
 from w2s_lab.teach.grading.verdict import NEEDS_A_PERSON, Item, Sheet, Verdict
 from w2s_lab.teach.release import student_seed
 
-TRIES = 3  # of a submission on which a judge dies, before a person has to look
 FAILED = "The grader failed on this submission; a person has to look at it."
 
 
@@ -88,7 +87,7 @@ def _workers(grader: Grader, options: Options) -> Iterator[tuple[Executor, Work,
     """Where submissions are graded, what grades one there, and how many at the same time."""
     if options.scheduler:
         with cluster.connect(options.scheduler) as (executor, threads):
-            work = cluster.work(grader.text, grader.name, options)
+            work = cluster.work(grader, options)
             yield executor, work, threads
         return
     count = options.workers or len(os.sched_getaffinity(0))
@@ -109,7 +108,7 @@ def _grade_pending(
 ) -> None:
     """Grades all that the gradebook has no result for; each result is kept as it comes."""
     failures: dict[str, int] = {}
-    running: dict[Future, str] = {}
+    running: dict[Future, tuple[str, str]] = {}
     waiting = [(student, sha) for student, sha, _ in book.pending(sheet)]
     progress = bar(desc=f"grading {sheet.name}", total=len(waiting), unit="submission")
     try:
@@ -120,17 +119,17 @@ def _grade_pending(
                     student, sha = waiting.pop(0)
                     seed = student_seed(student, sheet.name) if options.seed_by_student else 0
                     book.begin(sha, sheet.grader)
-                    running[executor.submit(work, book.submission(sha), seed)] = sha
+                    running[executor.submit(work, book.submission(sha), seed)] = student, sha
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    sha = running.pop(future)
+                    student, sha = running.pop(future)
                     try:
                         book.save(sha, sheet.grader, future.result())
                         progress.update()
                     except JudgeFailed as error:
                         failures[sha] = failures.get(sha, 0) + 1
                         if failures[sha] < TRIES:
-                            waiting.append(("", sha))
+                            waiting.append((student, sha))
                             continue
                         book.save(sha, sheet.grader, _for_a_person(sheet, str(error)))
                         progress.update()

@@ -197,6 +197,7 @@ def _failure(error: BaseException) -> dict:
 def serve(line: Line, shell: Any) -> None:
     """Answers requests until the judge hangs up."""
     desk = _Desk(shell, line)
+    sys.path.insert(0, "")  # as in a kernel: a module that a cell has written can be imported
     line.send({"ready": True})
     while True:
         try:

@@ -10,14 +10,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from w2s_lab.teach.grading.exports.tables import (
-    assignment_of,
-    late,
-    number,
-    plain,
-    save,
-    shown,
-)
+from w2s_lab.teach.grading.exports.cells import MOST, save
+from w2s_lab.teach.grading.exports.tables import assignment_of, late
+from w2s_lab.teach.grading.plain import named, number, plain
 from w2s_lab.teach.grading.standing import MISSING, Entry, Standing
 
 LINES = 4000  # characters of one test's output
@@ -63,8 +58,8 @@ def results(one: Standing) -> dict:
         "tests": [_test(place, entry) for place, entry in enumerate(one.entries, start=1)],
         # kept by Gradescope, shown to nobody
         "extra_data": {
-            "student": shown(one.student),
-            "assignment": plain(one.assignment),
+            "student": named(one.student),
+            "assignment": plain(one.assignment, MOST),
             "status": one.status,
             "waits": one.waits,
             "isolation": one.isolation,
@@ -84,7 +79,7 @@ def _about(one: Standing) -> list[str]:
         lines.append("A person has not graded all of it yet.")
     if one.penalty:
         lines.append(f"{number(one.penalty)} points are taken off: {late(one.days_late)}.")
-    return lines + [plain(note) for note in one.notes]
+    return lines + [plain(note, MOST) for note in one.notes]
 
 
 def _test(place: int, entry: Entry) -> dict:
@@ -112,11 +107,14 @@ def _output(entry: Entry) -> str:
     texts = [f"{'✗' if case.said else '✓'} {case.title}\n  {case.said}" for case in entry.cases]
     if not entry.column.hidden:  # the message of a hidden test may tell what it was tried on
         texts.insert(0, entry.message)
-    tests = "\n".join(plain(text, LINES, lines=True) for text in texts if text.strip())
+    tests = "\n".join(filter(None, map(_shown, texts)))
     waits = "A person has yet to grade this." if entry.score is None else ""
     # the comment on its own: nothing that tests say may push it out
-    parts = (plain(text, LINES, lines=True) for text in (tests, waits, entry.comment))
-    return "\n".join(filter(None, parts))
+    return "\n".join(filter(None, (_shown(tests), waits, _shown(entry.comment))))
+
+
+def _shown(text: str) -> str:
+    return plain(text, LINES, lines=True).strip("\n").rstrip()
 
 
 def _folder(student: str, taken: set[str]) -> str:

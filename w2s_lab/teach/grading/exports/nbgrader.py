@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from w2s_lab.errors import W2SError
-from w2s_lab.teach.grading.exports.tables import assignment_of, guarded, number, plain, shown, warn
+from w2s_lab.teach.grading.exports.cells import MOST, guarded
+from w2s_lab.teach.grading.exports.tables import assignment_of, warn
+from w2s_lab.teach.grading.plain import named, number, plain
 from w2s_lab.teach.grading.policy import instant
 from w2s_lab.teach.grading.standing import MISSING, Entry, Standing
 from w2s_lab.teach.grading.verdict import Sheet
@@ -97,7 +99,7 @@ def import_into(
 
 def _check(one: Standing, sheet: Sheet) -> None:
     """Stops a standing that nbgrader would add up to another total."""
-    who = shown(one.student)[:LONGEST]
+    who = named(one.student, LONGEST)
     ids, ours = ({e.column.grade_id for e in one.entries}, {c.grade_id for c in sheet.columns})
     if one.entries and ids != ours:
         what = f"the grades of {who} have other columns ({_listed(ids ^ ours)})"
@@ -117,7 +119,7 @@ def _asked(standings: Sequence[Standing], sheet: Sheet) -> dict[str, float]:
 
 def _fits(student: str) -> bool:
     """Whether an id can stand in nbgrader's csv export, which quotes and guards nothing."""
-    plainly = shown(student) == student == guarded(student) and len(student) <= LONGEST
+    plainly = named(student) == student == guarded(student) and len(student) <= LONGEST
     return plainly and not set(student) & set(',;"/')
 
 
@@ -282,7 +284,7 @@ def _comment(places, entries: Sequence[Entry]) -> bool:
         if home is None:
             at_home = False
         else:
-            texts[home].append(_safe(plain(entry.comment, lines=True)))
+            texts[home].append(_safe(plain(entry.comment, MOST, lines=True)))
     for comment in places:
         comment.manual_comment = "\n\n".join(texts[comment.name]) or None
     return at_home

@@ -1,110 +1,27 @@
 """Tables of a class's grades: two csv files for people, one for Canvas and one for Moodle.
 
-They decide no grade, and leave nobody out without saying so. What a spreadsheet could take for a
-formula is guarded (OWASP, "CSV Injection"). The columns are those that the two systems look for
-(Canvas: lib/gradebook_importer.rb; MoodleDocs, "Grade import").
+They decide no grade, and leave nobody out without saying so; `cells` makes cells safe. The columns
+are those that the two systems look for (Canvas: lib/gradebook_importer.rb; MoodleDocs, "Grade
+import").
 """
 
-import csv
 import html
-import io
-import os
 import re
 import sys
-import tempfile
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from w2s_lab.errors import W2SError
+from w2s_lab.teach.grading.exports.cells import MOST, read, save, table
+from w2s_lab.teach.grading.plain import named, number, plain
 from w2s_lab.teach.grading.standing import Standing
 from w2s_lab.teach.grading.verdict import TRUST
-
-MOST = 2000  # characters of one text in a cell; Excel takes 32,767
-# A ' in front makes a spreadsheet show the text. It is wanted at the start, and where a program
-# that parts cells at ; or tabs would start another one.
-STARTS = r"(?:\A|(?<=[;\t\r\n]))"
-LEAD = r"[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff'\"`´‘’“”„«»‹›]*"
-RISK = r"[=+\-@\t\r\n＝＋－＠﹦﹢﹣﹫⁼⁺⁻]"
-UNGUARDED = re.compile(f"{STARTS}(?={LEAD}{RISK})")
-GUARDED = re.compile(f"{STARTS}'(?={LEAD}{RISK})")
-ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
-JOINERS = "\u200c\u200d"  # not printable, yet Persian words and many emoji need them
 
 SUMMARY = "student,status,score,max_score,days_late,penalty,waits,isolation,received,notes"
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 CANVAS_KEPT = (*CANVAS, "LastName", "FirstName", "Integration ID", "Root Account")
 CANVAS_KEYS = ("SIS Login ID", "ID", "SIS User ID")
 MOODLE = ("Email address", "ID number", "Username")
-
-
-def guarded(text: str) -> str:
-    """The text with a ' wherever a spreadsheet could begin to read a formula in it."""
-    return UNGUARDED.sub("'", text)
-
-
-def unguarded(text: str) -> str:
-    """The inverse of `guarded`, for every text."""
-    return GUARDED.sub("", text)
-
-
-def plain(text: str, most: int = MOST, *, lines: bool = False) -> str:
-    """What can be seen of a text: no colours, control or bidirectional characters, no surrogates.
-
-    Args:
-        most: characters; the rest is cut off.
-        lines: keeps lines and indents; without it there is one line with single spaces.
-    """
-    parts = ANSI.sub("", text[: 4 * most]).splitlines()
-    seen = [part if part.isprintable() else "".join(map(_seen, part)) for part in parts]
-    if lines:
-        text = "\n".join(one.rstrip() for one in seen).strip("\n")
-    else:
-        text = " ".join(" ".join(seen).split())
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _seen(char: str) -> str:
-    if char.isprintable() or char in JOINERS:
-        return char
-    kind = unicodedata.category(char)
-    return "" if kind == "Cf" else " " if kind[0] == "Z" or kind == "Cc" else "\ufffd"
-
-
-def shown(student: str) -> str:
-    """An id with what cannot be seen in it spelt out: two ids that differ must not look alike."""
-    return re.sub(r"\A | (?= )| \Z", r"\\x20", repr(student)[1:-1])
-
-
-def save(to: str | Path, name: str, text: str, *, encoding: str = "utf-8") -> Path:
-    """Puts a text into the file `name` below the folder `to`, whole or not at all.
-
-    Raises:
-        W2SError: it cannot be written; it, or a folder on the way from `to`, is a symbolic link.
-    """
-    path = Path(to) / name
-    places = [path, *path.parents][: len(Path(name).parts) + 1]
-    if link := next((place for place in places if place.is_symlink()), None):
-        mend = "remove it, or name another folder"
-        raise W2SError("is a symbolic link", where=str(link), mend=mend)
-    part = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # for the owner's eyes alone (mode 600), as mkstemp makes it: these are grades
-        number, part = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-        with open(number, "w", encoding=encoding, newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        mend = "name a folder that can be written to"
-        what = f"cannot be written ({error.strerror or error})"
-        raise W2SError(what, where=str(path), mend=mend) from None
-    finally:
-        if part is not None:
-            Path(part).unlink(missing_ok=True)
-    return path
 
 
 def assignment_of(standings: Sequence[Standing]) -> str:
@@ -122,7 +39,7 @@ def assignment_of(standings: Sequence[Standing]) -> str:
     seen: set[str] = set()
     for student in (standing.student for standing in standings):
         if student in seen:
-            what = f"{shown(student)} has two grades for {plain(names[0], 80)}"
+            what = f"{named(student)} has two grades for {plain(names[0], 80)}"
             raise W2SError(what, mend="keep one of them")
         seen.add(student)
     return names[0]
@@ -130,14 +47,9 @@ def assignment_of(standings: Sequence[Standing]) -> str:
 
 def warn(file: str, what: str, students: Iterable[str]) -> None:
     """One line on standard error that names students, if there are any."""
-    names = [plain(shown(student)) for student in students]
+    names = [named(student) for student in students]
     if names:
         print(f"{file}: {len(names)} {what}: {', '.join(names)}", file=sys.stderr)
-
-
-def number(value: float) -> str:
-    """A number as every program reads it: 7, 7.5, never 7.0 or 7.500000001."""
-    return f"{round(value, 6) + 0:.12g}"  # + 0: no "-0"
 
 
 def late(days: int) -> str:
@@ -161,14 +73,14 @@ def summaries(standings: Sequence[Standing], to: str | Path) -> list[Path]:
     assignment_of(standings)
     rows = [SUMMARY.split(","), *map(_summary, standings)]
     # With a byte order mark: Excel takes a csv file without one for the system's old encoding
-    summary = save(to, "summary.csv", _csv(rows), encoding="utf-8-sig")
-    return [summary, save(to, "questions.csv", _csv(_questions(standings)), encoding="utf-8-sig")]
+    summary = save(to, "summary.csv", table(rows), encoding="utf-8-sig")
+    return [summary, save(to, "questions.csv", table(_questions(standings)), encoding="utf-8-sig")]
 
 
 def _summary(one: Standing) -> list:
     isolation = "TRUST: ran without a box" if one.isolation == TRUST else one.isolation
-    start = [shown(one.student), one.status, one.score, one.max_score, one.days_late, one.penalty]
-    notes = " · ".join(plain(note) for note in one.notes)
+    start = [named(one.student), one.status, one.score, one.max_score, one.days_late, one.penalty]
+    notes = " · ".join(plain(note, MOST) for note in one.notes)
     return [*start, "yes" if one.waits else "no", isolation, one.received, notes]
 
 
@@ -182,7 +94,7 @@ def _questions(standings: Sequence[Standing]) -> list[list]:
     rows: list[list] = [["student", *names, "raw"], ["points", *points, standings[0].max_score]]
     for one in standings:
         scores = {entry.column.grade_id: entry.score for entry in one.entries}
-        rows.append([shown(one.student), *(scores.get(id) for id in entries), one.raw])
+        rows.append([named(one.student), *(scores.get(id) for id in entries), one.raw])
     return rows
 
 
@@ -210,10 +122,10 @@ def canvas(
     if roster is None:
         head: list[str] = [*CANVAS, name]
         people: list[list] = [
-            [shown(one.student), "", "", shown(one.student), "", one.score] for one in ready
+            [named(one.student), "", "", named(one.student), "", one.score] for one in ready
         ]
     else:
-        first, *rows = _read(roster)
+        first, *rows = read(roster)
         _has(first, ("ID", "Section"), str(roster))
         own = re.compile(re.escape(name) + r"(?: \(\d+\))?")  # Canvas adds its number
         there = next((n for n, title in enumerate(first) if own.fullmatch(title)), None)
@@ -230,7 +142,7 @@ def canvas(
             people.append([*(row[n] for n in kept), score])
         warn("canvas.csv", f"are not in {roster} and have no grade in it", lost)
     points = ["Points Possible", *[""] * (len(head) - 2), standings[0].max_score]
-    return [save(to, "canvas.csv", _csv([head, points, *people]))]
+    return [save(to, "canvas.csv", table([head, points, *people]))]
 
 
 def moodle(
@@ -262,9 +174,9 @@ def moodle(
     if roster is None:
         mail = all("@" in one.student for one in ready)
         identifier = identifier or ("Email address" if mail else "Username")
-        people = [(shown(one.student), one) for one in ready]
+        people = [(named(one.student), one) for one in ready]
     else:
-        first, *rows = _read(roster)
+        first, *rows = read(roster)
         titles = [title.lower() for title in first]
         keys = [titles.index(key.lower()) for key in MOODLE if key.lower() in titles]
         if not keys:
@@ -278,8 +190,8 @@ def moodle(
         people = [(who, one) for who, one in people if who]
         warn("moodle.csv", f"are not in {roster} and have no grade in it", lost)
     head = [identifier, name, f"{name} (feedback)"]
-    table = [[who, one.score, _feedback(one)] for who, one in people]
-    return [save(to, "moodle.csv", _csv([head, *table]))]
+    grades = [[who, one.score, _feedback(one)] for who, one in people]
+    return [save(to, "moodle.csv", table([head, *grades]))]
 
 
 def _feedback(one: Standing) -> str:
@@ -292,7 +204,7 @@ def _feedback(one: Standing) -> str:
             continue
         part = f"{entry.column.title or entry.column.grade_id}: {number(entry.score)}"
         part += f" of {number(entry.column.points)}" + " (bonus)" * entry.bonus
-        parts.append(part + f" ({plain(entry.comment)})" * bool(entry.comment.strip()))
+        parts.append(part + f" ({plain(entry.comment, MOST)})" * bool(entry.comment.strip()))
     return html.escape(" · ".join([*parts, *one.notes])[:MOST], quote=False)
 
 
@@ -325,41 +237,9 @@ def _matched(
     return found, [one.student for one in lost]
 
 
-def _read(path: str | Path) -> list[list[str]]:
-    """A csv file's rows without guards, each as long as the first."""
-    mend = "export it again from the course's gradebook"
-    try:
-        text = Path(path).read_text("utf-8-sig")
-        first = text.partition("\n")[0]
-        rows = list(csv.reader(io.StringIO(text), delimiter=max(",;", key=first.count)))
-    except FileNotFoundError:
-        raise W2SError("no such file", where=str(path), mend=mend) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise W2SError(f"is no sound csv ({error})", where=str(path), mend=mend) from None
-    if not rows:
-        raise W2SError("is empty", where=str(path), mend=mend)
-    rows[0] = [title.strip() for title in rows[0]]
-    width = len(rows[0])
-    return [[unguarded(cell) for cell in [*row, *[""] * width][:width]] for row in rows]
-
-
 def _has(head: list[str], columns: Sequence[str], path: str) -> None:
     for column in columns:
         if column not in head:
             told = plain(", ".join(head), 200) or "nothing"
             mend = "export it again from the course's gradebook"
             raise W2SError(f"has no column {column!r} (it has: {told})", where=path, mend=mend)
-
-
-def _csv(rows: Iterable[Sequence]) -> str:
-    """Rows of texts, numbers and None as csv; one line a row, whatever a text holds."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return stream.getvalue()
-
-
-def _cell(value: str | float | None) -> str:
-    if value is None:
-        return ""
-    return guarded(plain(value)) if isinstance(value, str) else number(value)
