@@ -689,6 +689,34 @@ def test_what_a_hidden_case_says_of_a_wrong_number_does_not_depend_on_it(got, ex
     assert told in ("", NOT_IT)
 
 
+def test_marks_keep_each_case_with_what_was_said(capsys):
+    marks = Marks("t")
+    with marks.case("holds", points=2):
+        pass
+    with marks.case("does not", points=0.5):
+        marks.holds(False, "Because.")
+    assert marks.cases == [("holds", 2, 2, ""), ("does not", 0, 0.5, "Because.")]
+
+
+def test_the_line_that_another_process_told_is_shown(capsys):
+    marks = Marks("t")
+    with marks.case("one"):
+        error = ValueError("no")
+        error.line = "return 1 / 0"
+        raise error
+    assert "ValueError: no (at `return 1 / 0`)" in capsys.readouterr().out
+
+
+def test_by_reference_holds_within_its_block_alone_and_may_be_nested():
+    assert not exercise.BY_REFERENCE
+    with contextlib.suppress(ValueError), exercise.by_reference():
+        with exercise.by_reference():
+            assert exercise.BY_REFERENCE
+        assert exercise.BY_REFERENCE
+        raise ValueError
+    assert not exercise.BY_REFERENCE
+
+
 @pytest.mark.slow  # starts a kernel
 def test_in_a_notebook_a_hidden_cell_shows_nothing_and_the_points_can_be_read():
     import nbformat
