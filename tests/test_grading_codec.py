@@ -18,20 +18,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from w2s_lab.teach.grading.codec import (
-    COLLISIONS,
-    DEPTH,
-    ELEMENTS,
-    FROM_BOX,
-    TENSOR_KINDS,
-    BadFrame,
-    Ended,
-    Line,
-    decode,
-    encode,
-    pack,
-    unpack,
-)
+from w2s_lab.teach.grading.codec import COLLISIONS, DEPTH, TENSOR_KINDS, BadFrame, decode, encode
+from w2s_lab.teach.grading.line import ELEMENTS, FROM_BOX, Ended, Line, pack, unpack
 
 SECONDS = 15  # that the worst allowed frame may take; about 3 here
 MEGABYTES = 300

@@ -15,7 +15,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_lab.teach.grading.codec import BadFrame, encode, pack, unpack
+from w2s_lab.teach.grading.codec import BadFrame, encode
+from w2s_lab.teach.grading.line import pack, unpack
 from w2s_lab.teach.grading.proxies import (
     STOPPING,
     TEXT,

@@ -47,15 +47,17 @@ def graded(tmp_path_factory):
     return expected, verdicts, before, after, folder
 
 
-def listed(name):
-    """Cases that every machine can make: the names of all files are only known when it has."""
-    return sorted(name)
+def hidden(student, due):
+    """Whether a folder or file is hidden, as `.ipynb_checkpoints` is: it is no hand-in."""
+    return student.startswith(".") or Path(due.path).name.startswith(".")
 
 
 def test_every_hand_in_comes_to_what_is_due(graded):
     expected, verdicts, *_ = graded
     wrongs = []
     for student, due in expected.items():
+        if hidden(student, due):
+            continue
         verdict = verdicts.get(student)
         if verdict is None:
             wrongs.append(f"{student!r}: nothing")
@@ -77,7 +79,16 @@ def test_all_sorts_were_tried(graded):
 
 def test_nobody_is_graded_who_handed_nothing_in(graded):
     expected, verdicts, *_ = graded
-    assert set(verdicts) == {*expected, *HONEST}
+    shown = {student for student in expected if not student.startswith(".")}
+    assert set(verdicts) == {*shown, *HONEST}
+
+
+def test_a_hidden_file_can_be_read_by_who_names_it(graded):
+    expected, *_, folder = graded
+    paths = [due.path for student, due in expected.items() if hidden(student, due)]
+    assert len(paths) >= 2
+    for path in paths:
+        assert read_bytes(path, below=folder / "submitted").startswith(b"{")
 
 
 def test_honest_hand_ins_between_them_keep_full_marks(graded):

@@ -21,7 +21,8 @@ from typing import Protocol
 
 from w2s_lab.assets import cache_dir
 from w2s_lab.errors import W2SError
-from w2s_lab.teach.grading.codec import ELEMENTS, FROM_BOX, BadFrame, Ended, Line
+from w2s_lab.teach.grading.codec import BadFrame
+from w2s_lab.teach.grading.line import ELEMENTS, FROM_BOX, Ended, Line
 from w2s_lab.teach.grading.verdict import BOX, CONTAINER, TRUST
 
 HOME = "/student"

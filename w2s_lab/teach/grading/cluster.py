@@ -37,7 +37,7 @@ def connect(scheduler: str) -> Iterator[tuple[Executor, int]]:
         mend = "install it: pip install 'w2s-lab[cluster]'"
         raise W2SError("dask is not installed", where="--cluster", mend=mend) from None
     try:
-        _knock(scheduler)  # Client would try again and again, and complain of its own end
+        _knock(scheduler)  # Client waits for ever for some that do not, and complains at its end
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError):
         mend = "start one with `dask scheduler` and give the address that it prints"
@@ -53,13 +53,15 @@ def connect(scheduler: str) -> Iterator[tuple[Executor, int]]:
 
 
 def _knock(address: str) -> None:
-    """Raises OSError or ValueError unless somebody listens there."""
+    """Raises OSError or ValueError unless somebody there speaks first, as a scheduler does."""
     from distributed.comm.addressing import parse_address, parse_host_port
 
     scheme, place = parse_address(address)
     if scheme not in ("tcp", "tls"):
         raise ValueError(f"no scheduler talks {scheme}")
-    socket.create_connection(parse_host_port(place), CONNECT_SECONDS).close()
+    with socket.create_connection(parse_host_port(place), CONNECT_SECONDS) as line:
+        if scheme == "tcp" and not line.recv(1):  # by tls it is the caller who begins
+            raise ConnectionResetError
 
 
 def work(grader: "Grader", options: "Options") -> Callable[[bytes, int], Verdict]:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from w2s_lab.errors import W2SError
 from w2s_lab.teach.grading.box import Limits, Nursery, Worker, open_room, python
-from w2s_lab.teach.grading.codec import BadFrame, Ended, Line
+from w2s_lab.teach.grading.codec import BadFrame
+from w2s_lab.teach.grading.line import Ended, Line
 from w2s_lab.teach.grading.plan import Plan, make_plan, release
 from w2s_lab.teach.grading.verdict import GRADED, Item, Sheet, Verdict
 

@@ -23,7 +23,8 @@ from typing import Any
 
 from w2s_lab import exercise
 from w2s_lab.teach.grading.box import Limits
-from w2s_lab.teach.grading.codec import ELEMENTS, FROM_BOX, BadFrame, Ended, Line
+from w2s_lab.teach.grading.codec import BadFrame
+from w2s_lab.teach.grading.line import ELEMENTS, FROM_BOX, Ended, Line
 from w2s_lab.teach.grading.plain import plain
 from w2s_lab.teach.grading.plan import ANSWER, GIVEN, MANUAL, PLAIN, TEST, Plan, Step, make_plan
 from w2s_lab.teach.grading.proxies import Ask, Gone
@@ -92,7 +93,7 @@ def grade(
     """
     began = time.monotonic()
     try:
-        submission = read_cells(raw, plan.known, plan.name)
+        submission = read_cells(raw, plan.known | plan.idle, plan.name)
     except Refused as refused:
         return rejected(plan, f"Your notebook {refused.reason}.")
     first = _Pass(plan, submission, supply, tell=tell).outcome(at_end)

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any
 
 from w2s_lab.teach.grading import isolation
-from w2s_lab.teach.grading.codec import Ended, Line
+from w2s_lab.teach.grading.line import Ended, Line
 
 Child = Callable[[Line, dict], None]
 

@@ -68,6 +68,7 @@ class Plan:
         imported: those of them that the solution imports → the statement. Whether the student has
             such a name is asked; what it stands for is imported here.
         imports: modules that its cells import, for warming up.
+        idle: grade ids of cells that grading does not need, as a locked text.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Plan:
     answered: frozenset[str]
     imported: Mapping[str, str]
     imports: tuple[str, ...]
+    idle: frozenset[str]
 
     @property
     def known(self) -> frozenset[str]:
@@ -112,8 +114,10 @@ def make_plan(text: str, name: str, *, seed: int = 0, where: str = "") -> Plan:
     sheet = Sheet(name, _digest(steps), tuple(_columns(cells, graded)), _starters(steps))
     theirs, imported = _theirs(steps), _imported(steps)
     imported = {one: imported[one] for one in theirs & imported.keys()}
+    idle = {str(_about(cell).get("grade_id")) for cell in cells} - {one.grade_id for one in steps}
+    answered = theirs & _answered(steps)
     return Plan(
-        name, tuple(steps), sheet, theirs, theirs & _answered(steps), imported, _imports(cells)
+        name, tuple(steps), sheet, theirs, answered, imported, _imports(cells), frozenset(idle)
     )
 
 
@@ -129,7 +133,7 @@ def release(text: str) -> str:
     """
     notebook = json.loads(text)
     for cell in notebook["cells"]:
-        about = cell.get("metadata", {}).get("nbgrader") or {}
+        about = _about(cell)
         source = _source(cell)
         if about.get("solution"):
             source = starter(source, code=cell["cell_type"] == "code")
@@ -164,6 +168,11 @@ def _without(region: str, source: str, instead: str = "") -> str:
     return "\n".join(kept)
 
 
+def _about(cell: dict) -> dict:
+    """nbgrader's metadata, empty where there are none."""
+    return cell.get("metadata", {}).get("nbgrader") or {}
+
+
 def _source(cell: dict) -> str:
     source = cell["source"]
     return source if isinstance(source, str) else "".join(source)
@@ -171,7 +180,7 @@ def _source(cell: dict) -> str:
 
 def _step(cell: dict, seed: int, stop) -> Step | None:
     """The step that a cell is, None for a text that nobody grades."""
-    about = cell.get("metadata", {}).get("nbgrader") or {}
+    about = _about(cell)
     code, source = cell["cell_type"] == "code", _source(cell)
     grade_id = str(about.get("grade_id") or "")
     points = about.get("points", 0) or 0
@@ -316,7 +325,7 @@ def _columns(cells: list[dict], graded: list[Step]) -> Iterator[Column]:
     for cell in cells:
         if cell["cell_type"] == "markdown" and (found := TASK_TITLE.findall(_source(cell))):
             title = found[-1].strip()
-        about = cell.get("metadata", {}).get("nbgrader") or {}
+        about = _about(cell)
         titles[str(about.get("grade_id"))] = title
     for step in graded:
         part = next((part for part in PARTS if step.grade_id.endswith(part)), "")

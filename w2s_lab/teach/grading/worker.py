@@ -19,7 +19,8 @@ from importlib import import_module
 from operator import attrgetter
 from typing import Any
 
-from w2s_lab.teach.grading.codec import FROM_BOX, Ended, Line, decode, encode, pack
+from w2s_lab.teach.grading.codec import decode, encode
+from w2s_lab.teach.grading.line import FROM_BOX, Ended, Line, pack
 
 PRINTED = 64 << 10  # characters of one request's output that are kept
 TEXT = 2_000  # characters of an exception's text
