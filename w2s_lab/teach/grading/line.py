@@ -1,6 +1,6 @@
 """A connection that carries frames: 4 bytes of length, then JSON; and file descriptors where asked.
 
-What arrives from a box is counted before it is parsed. What the values in a frame mean is `codec`'s.
+What arrives from a box is counted before it is parsed. What values in a frame mean is `codec`'s.
 """
 
 import json

@@ -170,7 +170,7 @@ class Ask:
         return values
 
     def bind(self, name: str, value: Any) -> None:
-        """Gives a name in the box a value, as a test in the same kernel would; if it can be sent."""
+        """Gives a name in the box a value, if it can be sent: in one kernel a test would do so."""
         with contextlib.suppress(TypeError, ValueError):
             self._reply({"op": "bind", "name": name, "value": self.sent(value)})
 
@@ -243,13 +243,12 @@ def importable(thing: Any) -> bool:
 
 
 def put_back(given: Any, after: Any) -> None:
-    """Makes lists, dicts, arrays and tensors that were handed over what the call has made of them."""
+    """Makes lists, dicts, arrays and tensors that were handed over what a call has made of them."""
     if isinstance(given, list) and isinstance(after, list):
         for old, new in zip(given, after, strict=False):
             put_back(old, new)
-        given[:] = [_kept(old, new) for old, new in zip(given, after, strict=False)] + after[
-            len(given) :
-        ]
+        both = [_kept(old, new) for old, new in zip(given, after, strict=False)]
+        given[:] = both + after[len(given) :]
     elif isinstance(given, tuple) and isinstance(after, tuple):
         for old, new in zip(given, after, strict=False):
             put_back(old, new)
@@ -262,8 +261,8 @@ def put_back(given: Any, after: Any) -> None:
     elif isinstance(given, set) and isinstance(after, set):
         given.clear()
         given.update(after)
-    elif hasattr(given, "shape") and getattr(after, "shape", None) == given.shape:
-        if type(given) is type(after) and given.shape and given.dtype == after.dtype:
+    elif getattr(given, "shape", ()) and type(given) is type(after):
+        if (given.shape, given.dtype) == (after.shape, after.dtype):
             given[...] = after
 
 

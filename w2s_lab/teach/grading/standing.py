@@ -1,7 +1,7 @@
 """Where a student stands in one assignment after a person's scores and the course's rules.
 
-It decides nothing: `policy` makes standings from a gradebook; feedback, exports and the class report
-read them.
+It decides nothing: `policy` makes standings from a gradebook; feedback, exports and the class
+report read them.
 """
 
 from collections.abc import Mapping

@@ -100,7 +100,7 @@ class Verdict:
     """What grading one submission came to.
 
     Attributes:
-        status: `GRADED`, `REJECTED` (nothing could be read) or `NEEDS_A_PERSON` (the grader failed).
+        status: `GRADED`, `REJECTED` (nothing could be read), `NEEDS_A_PERSON` (the grader failed).
         items: one for each column of the sheet, in its order.
         notes: what else the student should know: a cell that stopped, a cell that is missing.
         answers: grade id → the text of the student's answer; essays, and code for comparisons.

@@ -2,7 +2,7 @@
 
 It is ours until the first cell has run, and from then on it may be anybody's: no reply of it is a
 verdict. What it prints goes nowhere, except back to the judge, up to a limit.
-Run as a module it speaks on standard input and output (container, no isolation); `nursery` forks it.
+Run as a module it speaks on standard input and output, in a container; else `nursery` forks it.
 """
 
 import builtins
