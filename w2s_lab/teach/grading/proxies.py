@@ -261,9 +261,14 @@ def put_back(given: Any, after: Any) -> None:
     elif isinstance(given, set) and isinstance(after, set):
         given.clear()
         given.update(after)
-    elif getattr(given, "shape", ()) and type(given) is type(after):
-        if (given.shape, given.dtype) == (after.shape, after.dtype):
-            given[...] = after
+    elif getattr(given, "shape", ()) and _same_kind(given, after):
+        given[...] = after
+
+
+def _same_kind(given: Any, after: Any) -> bool:
+    """Whether two arrays or tensors hold as many numbers of the same type."""
+    alike = type(given) is type(after) and given.shape == after.shape
+    return alike and given.dtype == after.dtype
 
 
 def _kept(old: Any, new: Any) -> Any:
