@@ -31,8 +31,7 @@ CONDA_NAMES = {
     "jupyter-client": "jupyter_client",
 }
 # Where a module is called otherwise than the package that holds it.
-PACKAGES = {
-    "distributed": "dask","sklearn": "scikit-learn", "yaml": "pyyaml"}
+PACKAGES = {"distributed": "dask", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 
 def project() -> dict:

@@ -18,11 +18,13 @@ from redteam.target import honest_cells, submission, target_notebook
 
 from w2s_lab.assets import cache_dir
 from w2s_lab.errors import W2SError
-from w2s_lab.teach.grading import box
-from w2s_lab.teach.grading.box import BubblewrapRoom, ContainerRoom, Limits, open_room
+from w2s_lab.teach.grading import bubblewrap, isolation
+from w2s_lab.teach.grading.box import BubblewrapRoom, open_room
 from w2s_lab.teach.grading.codec import decode
+from w2s_lab.teach.grading.container import ContainerRoom
 from w2s_lab.teach.grading.grader import Grader
 from w2s_lab.teach.grading.line import Ended, Line
+from w2s_lab.teach.grading.process import Limits
 from w2s_lab.teach.grading.verdict import BOX, CONTAINER, TRUST
 
 ROOT = Path(__file__).parent.parent
@@ -138,7 +140,10 @@ except OSError:
     pass
 """
         assert guest.told(source) == ["/tmp", "/student", "/dev/shm"]
-        assert guest.told("import os\nx = os.getcwd(), os.path.expanduser('~')") == (box.HOME,) * 2
+        assert (
+            guest.told("import os\nx = os.getcwd(), os.path.expanduser('~')")
+            == (isolation.HOME,) * 2
+        )
 
     def test_no_mount_but_its_own_folders_can_be_written(self, guest):
         x = "x = [line.split() for line in open('/proc/mounts')]"
@@ -176,8 +181,8 @@ x.append(subprocess.run(["env"], capture_output=True, text=True).stdout)
 """
         told = guest.told(source)
         assert CANARY not in repr(told)
-        ours = {name for name in told[0] if name in os.environ}
-        assert ours <= {*box.ENVIRONMENT, "PWD"}
+        ours = [one.split(b"=")[0] for one in Path("/proc/self/environ").read_bytes().split(b"\0")]
+        assert told[0].keys() & {name.decode() for name in ours} <= {*bubblewrap.ENVIRONMENT, "PWD"}
 
     def test_it_sees_none_of_this_projects_files_but_the_package(self, guest):
         hidden = [ROOT / name for name in ("tests", "solutions", "exercises", ".git", "docs")]
@@ -368,7 +373,7 @@ def refused(*arguments, **options):
 
 def test_without_bubblewrap_grading_refuses_in_one_line(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(box.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(bubblewrap.shutil, "which", lambda *_, **__: None)
     told = refused(LIMITS)
     assert "bubblewrap" in told or "no box" in told
     assert "--container docker:IMAGE" in told and "--trust" in told

@@ -1,6 +1,7 @@
 """The class report's numbers are those of the arithmetic, and no markup in it is a student's."""
 
 import base64
+import math
 import re
 import struct
 import unicodedata
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_grading_feedback import ATTACKS, Page, filled, hostile
 
+from w2s_lab import exercise
 from w2s_lab.teach.grading import class_report as module
+from w2s_lab.teach.grading import judge
 from w2s_lab.teach.grading.class_report import (
     Misconception,
     class_report,
@@ -180,27 +183,105 @@ def told(name, *said, column=B, status=GRADED):
     return Standing(name, "x", status, (Entry(column, 0, cases=cases),))
 
 
-def test_messages_are_counted_by_case_and_student():
+def test_equal_messages_of_a_task_are_one_whatever_case_and_column_says_them():
+    visible = replace(B, grade_id="b-check", hidden=False)
+    both = replace(told("s3", "Sum.", "Too low."), entries=(
+        Entry(visible, 0, cases=(Case("seen", 0, 1, "Too low."),)),
+        *told("s3", "Sum.", "Too low.").entries,
+    ))  # fmt: skip
     standings = [
-        told("s1", "Too low.", "Mean."),
-        told("s2", "Too low.", ""),
-        told("s3", "Sum.", "Too low."),
+        both,
+        replace(told("s1", "", "Too low.", "Mean."), entries=(
+            Entry(visible, 1, cases=(Case("seen", 1, 1),)),
+            *told("s1", "", "Too low.", "Mean.").entries,
+        )),
         told("s4", "Sum.", status=REJECTED),
+    ]  # fmt: skip
+    assert misconceptions(standings) == [
+        # s3 got it in two cases, s1 in one of them
+        Misconception(visible, "Too low.", ("case 1", "seen"), 2, 2),
+        Misconception(visible, "Sum.", ("case 0",), 1, 2),
+        Misconception(visible, "Mean.", ("case 2",), 1, 2),
     ]
+
+
+def test_the_same_words_in_two_tasks_are_two_messages():
+    standings = [told("s1", "No."), told("s2", "No.", column=A), told("s3", "", column=A)]
     found = misconceptions(standings)
-    assert found[0] == Misconception(B, "case 0", "Too low.", 2, 3)
-    assert sorted((m.case, m.said, m.count) for m in found[1:]) == [
-        ("case 0", "Sum.", 1),
-        ("case 1", "Mean.", 1),
-        ("case 1", "Too low.", 1),
-    ]
+    assert [(one.column, one.count, one.of) for one in found] == [(B, 1, 1), (A, 1, 2)]
 
 
 def test_a_student_counts_once_for_a_message():
     twice = (Case("c", 0, 1, "No."), Case("c", 0, 1, "No."))
     standings = [Standing("s", "x", GRADED, (Entry(A, 0, cases=twice),))]
-    assert misconceptions(standings) == [Misconception(A, "c", "No.", 1, 1)]
+    assert misconceptions(standings) == [Misconception(A, "No.", ("c",), 1, 1)]
     assert misconceptions([told("s", "")]) == misconceptions([]) == []
+
+
+def test_a_test_without_cases_is_heard_and_an_essay_is_not():
+    entries = (Entry(A, 0, message="You sum."), Entry(E, None, message="A person will grade it."))
+    holds = (Entry(A, 2), Entry(E, None))
+    standings = [Standing("s", "x", GRADED, entries), Standing("t", "x", GRADED, holds)]
+    assert misconceptions(standings) == [Misconception(A, "You sum.", (), 1, 2)]
+
+
+def test_sentences_of_authors_come_first_however_rare_they_are():
+    generic = "The result is not the expected one."
+    standings = [told("s1", generic), told("s2", generic), told("s3", "You sum."), told("s4", "")]
+    found = misconceptions(standings)
+    assert [(one.said, one.count, one.of) for one in found] == [
+        ("You sum.", 1, 4),
+        (generic, 2, 4),
+    ]
+    said = page(standings).text
+    first, _, second = said.partition("Sentences by the author of the tests")[2].partition(
+        "The sentences of the grader itself"
+    )
+    assert "You sum. Curves 1 of 4 25 %" in first and generic not in first
+    assert f"{generic} Curves case 0 2 of 4 50 %" in second
+
+
+def said_by_marks():
+    """What a test cell says by itself of answers of every kind, visible and hidden."""
+
+    def stops(error):
+        raise error
+
+    def undefined():
+        return nobody_defined_this  # noqa: F821
+
+    answers = [None, "", len, "3", {}, [1, 2], math.nan, 2, 1.0000001, [[1], [1, 2]]]
+    calls = [lambda got=got: got for got in answers]
+    calls += [lambda e=e: stops(e) for e in (ValueError("x"), NotImplementedError(), OSError())]
+    for hidden in (False, True):
+        marks = exercise.Marks("t", hidden=hidden)
+        for call in (*calls, undefined):
+            with marks.case("near"):
+                marks.near(call(), 1, tolerance=1e-9)
+            with marks.case("same"):
+                marks.same(call(), [7])
+        yield from (case.said for case in marks.cases if case.said)
+
+
+def test_what_the_grader_says_by_itself_is_generic_and_what_an_author_wrote_is_not(capsys):
+    own = {*said_by_marks(), judge.GENERIC, judge.HIDDEN_FAILED, judge.UNWRITTEN}
+    own |= {"ValueError: x (at `f()`)", "KeyError", "This does not hold: assert f(1) == 2"}
+    own |= {"Your code could not be tested: it took too long.", "Part of it holds."}
+    assert len(own) > 15
+    for said in own:
+        assert Misconception(A, said, (), 1, 1).generic, said
+    for said in (
+        "It is defined as long as there is a gap.",
+        "Your code divides by the sum.",
+        "Errors of the supervisor are asked for.",
+        "This case is at fault, not your answer: tell your teacher.",
+        "1 would mean that it reached the ceiling.",
+    ):
+        assert not Misconception(A, said, (), 1, 1).generic, said
+
+
+def test_a_message_of_megabytes_is_told_apart_at_once():
+    assert not Misconception(A, "It is ;" + " ;" * 10**6, (), 1, 1).generic
 
 
 # --- the page -------------------------------------------------------------------------------------
@@ -232,7 +313,7 @@ def test_the_page_shows_the_numbers():
     said = page([*FOUR, told("s5", "You divide by the sum.")]).text
     # 5 students with b: (4 + 2 + 1 + 3 + 0) / 5 / 4 = 50 %
     assert "Curves (b-hidden) 4 5 50 %" in said
-    assert "You divide by the sum. Curves (b-hidden) : case 0 1 of 1" in said
+    assert "You divide by the sum. Curves 1 of 5 20 %" in said
     # points 6, 3, 1, 5: quartiles 2.5, 4 and 5.25, mean 3.75
     said = page(FOUR).text
     assert "lowest 1 lower quartile 2.5 median 4 upper quartile 5.25 highest 6 mean 3.75" in said
@@ -241,12 +322,12 @@ def test_the_page_shows_the_numbers():
 
 def test_late_students_are_listed_the_latest_first():
     standings = [
-        student("s1", 2, days_late=1, penalty=0.5, received="2025-03-02"),
-        student("s2", 2, days_late=3, penalty=1.5, received="2025-03-04"),
+        student("s1", 2, days_late=1, penalty=0.5, received="2025-03-02T10:00:00+00:00"),
+        student("s2", 2, days_late=3, penalty=1.5, received="2025-03-04T09:30:00+00:00"),
         student("s3", 2),
     ]
     said = page(standings).text
-    assert "s2 2025-03-04 3 1.5 s1 2025-03-02 1 0.5" in said
+    assert "s2 4 March 2025, 09:30 UTC 3 1.5 s1 2 March 2025, 10:00 UTC 1 0.5" in said
     assert "s3" not in said
     assert "Nobody was late." in page(FOUR).text
 
@@ -262,8 +343,8 @@ def test_pairs_are_listed_for_review_and_accuse_nobody():
 def test_the_figure_is_a_png_with_words():
     tag = next(dict(attrs) for tag, attrs in page(FOUR).tags if tag == "img")
     assert tag["alt"] == (
-        "Histogram of 4 scores in steps of 0.5 points, median 4: "
-        "1 from 1, 1 from 3, 1 from 5, 1 from 6."
+        "Histogram of 4 scores in steps of 1 point, median 4: "
+        "1 with 1, 1 with 3, 1 with 5, 1 with 6."
     )
     png = base64.b64decode(tag["src"].removeprefix("data:image/png;base64,"), validate=True)
     assert png.startswith(b"\x89PNG")
@@ -274,16 +355,39 @@ def test_the_figure_is_a_png_with_words():
 @pytest.mark.parametrize(
     ("scores", "most", "words"),
     [
-        ([0, 0], 0, "in steps of 0.25 points, median 0: 2 from 0."),
+        ([0, 0], 0, "in steps of 1 point, median 0: 2 with 0."),
+        ([19, 20], 20, "in steps of 1 point, median 19.5: 1 with 19, 1 with 20."),
+        ([9.5, 10], 10, "in steps of 0.5 points, median 9.75: 1 with 9.5, 1 with 10."),
+        # 2 does not divide 39 and 9: the last step, from 38 to 40, has full marks
+        ([39, 40, 9], 40, "in steps of 2 points, median 39: 1 from 8, 2 from 38."),
         ([20, 20.5], 20, "in steps of 2 points, median 20.25: 2 from 20."),
         ([0.3, 0.1 + 0.2], 5, "in steps of 0.25 points, median 0.3: 2 from 0.25."),
-        ([5_000, 1_000], 5_000, "in steps of 250 points, median 3000: 1 from 1000, 1 from 5000."),
+        ([5_000, 1_000], 5_000, "in steps of 250 points, median 3000: 1 with 1000, 1 with 5000."),
     ],
 )
 def test_each_score_is_in_one_bar(scores, most, words):
     standings = [student(f"s{n}", score=s, max_score=most) for n, s in enumerate(scores)]
     alt = next(dict(attrs)["alt"] for tag, attrs in page(standings).tags if tag == "img")
     assert alt.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("scores", "most", "ends"),
+    # a bar over each value reaches half a step beyond it; other bars end with the points
+    [([20, 3], 20, (-0.5, 20.5)), ([39, 40, 9], 40, (0, 40)), ([0.3, 5], 5, (0, 5))],
+)
+def test_all_points_are_on_the_axis_and_its_numbers_are_whole(monkeypatch, scores, most, ends):
+    from w2s_lab import plots
+
+    drawn = []
+    described = plots.described
+    monkeypatch.setattr(plots, "described", lambda *told: drawn.append(told[0]) or described(*told))
+    page([student(f"s{n}", score=s, max_score=most) for n, s in enumerate(scores)])
+    [axis] = drawn[0].axes
+    assert axis.get_xlim() == ends
+    assert sum(bar.get_height() for bar in axis.patches) == len(scores)
+    assert all(ends[0] <= bar.get_x() <= ends[1] - bar.get_width() for bar in axis.patches)
+    assert all(float(tick).is_integer() for tick in axis.get_xticks())
 
 
 @pytest.mark.parametrize("standings", [[], [student("m", status=MISSING)]])

@@ -144,6 +144,32 @@ def test_two_workers_one_of_them_killed_come_to_the_grades_of_one_machine(
     assert saved(book) == STUDENTS
 
 
+def test_a_scheduler_killed_in_the_middle_is_told_and_what_was_graded_stays(
+    course, serial, tmp_path
+):
+    book, told = tmp_path / "book", tmp_path / "scheduler.json"
+    options = "--port", 0, "--scheduler-file", told, *QUIET
+    command = [sys.executable, "-m", "w2s_lab.cli"]
+    with process("dask_scheduler", *options, folder=tmp_path) as scheduler:
+        address = wait(lambda: json.loads(told.read_text())["address"])
+        with worker(address, tmp_path):
+            joined(address, 1)
+            command += words(course, book, "--cluster", address)
+            grading = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+            try:
+                wait(lambda: saved(book) >= 4)
+                scheduler.kill()
+                said = grading.communicate(timeout=120)[1]
+            finally:
+                grading.kill()
+                grading.wait()
+    assert grading.returncode == 2 and saved(book) < STUDENTS
+    assert said.splitlines()[-1].startswith(f"w2s-lab: {address}: the cluster is gone; ")
+    assert "Traceback" not in said
+    assert main(words(course, book)) == 0  # goes on here
+    assert grades(book) == serial
+
+
 @pytest.fixture
 def one_line(capsys):
     """Checks that a mistake was told in one line, with these words and what to do."""

@@ -1,6 +1,6 @@
 """Our own exercises on the grader's path: through the box, with the judge outside.
 
-The same solutions, stubs and wrong answers as in test_exercises.py, which tries them in one process.
+The same solutions, stubs and wrong answers as in test_exercises.py, which has one process for all.
 """
 
 import itertools
@@ -52,9 +52,7 @@ def test_each_wrong_answer_gets_the_points_and_the_words_that_its_author_meant(g
             check, hidden = (items[f"{one['task']}-{part}"] for part in ("check", "hidden"))
             cases = [*check.cases, *hidden.cases]
             said = " ".join(f"{case.title} {case.said}" for case in cases)
-            got = (check.score, hidden.score)
-            if got != (one["visible"], one["hidden"]) or one["says"] not in said:
-                wrongs.append(
-                    f"{one['task']}, {one['name']}: {got} of {one['visible'], one['hidden']}: {said}"
-                )
+            got, due = (check.score, hidden.score), (one["visible"], one["hidden"])
+            if got != due or one["says"] not in said:
+                wrongs.append(f"{one['task']}, {one['name']}: {got} of {due}: {said}")
     assert not wrongs, "\n".join(wrongs)

@@ -289,12 +289,29 @@ def test_moodle_gets_grades_with_feedback(tmp_path, capsys):
     table = rows(*moodle([CLASS[0], ben, *CLASS[2:]], tmp_path))
     assert table[0] == ["Username", "07_tiny", "07_tiny (feedback)"]
     assert [row[:2] for row in table[1:]] == [["ada", "7.5"], ["ben", "9.9"], ["dee", "0"]]
-    assert table[2][2] == (
-        "9.9 of 10 points · 1.1 taken off, 2 days late · The loss: 2 of 2 · The loss: 3 of 3 · "
-        "Why: 5 of 5 (&lt;b&gt;Good&lt;/b&gt;, if x &lt; 3) · more-check: 1 of 1 (bonus) · Late."
+    assert table[2][2] == (  # the loss: 2 + 3 of 2 + 3
+        "9.9 of 10 points · 1.1 taken off, 2 days late · The loss: 5 of 5 · "
+        "Why: 5 of 5 (&lt;b&gt;Good&lt;/b&gt;, if x &lt; 3) · more: 1 of 1 (bonus) · Late."
     )
+    assert table[3][2].startswith("0 of 10 points · Nothing was handed in.")
+    assert "The loss" not in table[3][2]
     said = capsys.readouterr().err
     assert said == "moodle.csv: 1 wait for a person and have no grade in it: cy\n"
+
+
+def test_moodle_reads_of_each_task_once_and_nothing_of_what_brings_no_points(tmp_path):
+    pairs = [
+        (Column("form-check", 0, task="form"), 0, ""),
+        (Column("a-check", 0, task="a", title="A"), 0, "Neat."),
+        (Column("a-hidden", 3, task="a", title="A", hidden=True), 1.5, "Nearly."),
+        (Column("a-more", 2, task="a", title="A"), 1, ""),
+        (Column("b-check", 0, task="b"), 0.5, ""),  # a person gave more than it has
+    ]
+    entries = tuple(Entry(c, s, comment=t, bonus=c.grade_id == "a-more") for c, s, t in pairs)
+    [_, row] = rows(*moodle([replace(CLASS[0], entries=entries)], tmp_path))
+    assert row[2] == (
+        "7.5 of 10 points · A: 1.5 of 3 (Neat. Nearly.) · A: 1 of 2 (bonus) · b: 0.5 of 0"
+    )
 
 
 def test_moodle_takes_ids_for_what_they_look_like_or_for_what_it_is_told(tmp_path):
@@ -322,6 +339,20 @@ def test_moodle_own_table_says_who_is_who(tmp_path, capsys):
     assert capsys.readouterr().err == (
         f"moodle.csv: 1 are not in {path} and have no grade in it: eve\n"
     )
+
+
+def test_moodle_looks_only_where_it_is_told_to(tmp_path, capsys):
+    path = roster(tmp_path, "Email address,ID number,username\nada,ben,x\nben,ada,y\n")
+    table = rows(*moodle(CLASS[:2], tmp_path, roster=path, identifier="id number"))
+    # ben's row is the first: 9.9 points
+    assert [row[:2] for row in table] == [["ID number", "07_tiny"], ["ben", "9.9"], ["ada", "7.5"]]
+    assert rows(*moodle(CLASS[:2], tmp_path, roster=path, identifier="Username")) == [
+        ["username", "07_tiny", "07_tiny (feedback)"]
+    ]
+    assert "2 are not in" in capsys.readouterr().err
+    path = roster(tmp_path, "Email address\nada\n")
+    said = refused(moodle, CLASS, tmp_path, roster=path, identifier="Username")
+    assert said.startswith(f"{path}: has no column 'Username' (it has: Email address)")
 
 
 def test_moodle_is_told_by_the_column_that_everybody_has(tmp_path):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from w2s_lab.errors import W2SError
 from w2s_lab.teach.grading import feedback as module
-from w2s_lab.teach.grading.feedback import feedback, page_name, write_feedback
+from w2s_lab.teach.grading.feedback import feedback, moment, page_name, write_feedback
 from w2s_lab.teach.grading.standing import MISSING, Entry, Standing
 from w2s_lab.teach.grading.verdict import GRADED, NEEDS_A_PERSON, REJECTED, Case, Column
 
@@ -93,7 +93,7 @@ def test_a_page_names_student_assignment_points_and_every_case():
     assert "Feedback on 05_cascading for ada" in said
     assert "4.5 of 9 points" in said
     assert "Your work has been graded." in said
-    assert "2025-03-02T23:59:12+01:00 , in time." in said
+    assert "2 March 2025, 22:59 UTC , in time." in said  # 23:59 at +01:00
     # 1.5 + 0 of 2 + 3
     assert "The deferral curve 1.5 5" in said
     assert "✓ holds Four queries (1 of 1)" in said
@@ -107,10 +107,10 @@ def test_lateness_and_its_penalty_are_told():
     late = standing(days_late=2, penalty=0.9, score=3.6)
     said = words(late)
     assert "3.6 of 9 points" in said
-    assert "Late: 2 days begun" in said
+    assert "Late: 2 days after your due date; a day that has begun counts." in said
     assert "0.9 of 4.5 points are taken off" in said
     assert "in time" not in said
-    assert "Late: 1 day begun" in words(replace(late, days_late=1, penalty=0))
+    assert "Late: 1 day after" in words(replace(late, days_late=1, penalty=0))
     assert "No points are taken off" in words(replace(late, penalty=0))
 
 
@@ -158,12 +158,52 @@ def test_a_task_without_title_goes_by_its_name():
     assert "Brings no points." in said
 
 
-def test_a_message_that_repeats_the_cases_is_not_shown_twice():
-    entry = standing().entries[0]
-    repeats = replace(entry, message="✓ Four queries\n✗ Ties: MESSAGE")
-    assert "MESSAGE" not in words(standing(entries=(repeats,)))
-    assert "MESSAGE" in words(standing(entries=(replace(entry, message="MESSAGE"),)))
-    assert "MESSAGE" in words(standing(entries=(replace(repeats, cases=()),)))
+def test_a_message_is_shown_only_where_no_case_says_anything():
+    entry = replace(standing().entries[0], message="Ties: It is 2; 3 was expected.")
+    assert words(standing(entries=(entry,))).count("It is 2") == 1  # in the case
+    assert words(standing(entries=(replace(entry, cases=()),))).count("It is 2") == 1
+    holds = replace(entry, cases=(Case("Four queries", 0, 1),), message="MESSAGE")
+    assert "MESSAGE" in words(standing(entries=(holds,)))  # why the test stopped after a good case
+
+
+@pytest.mark.parametrize("column", [SEEN, HIDDEN])
+@pytest.mark.parametrize("cases", [(), (Case("Other costs", 3, 3),)])
+def test_why_a_test_could_not_be_run_is_told_of_hidden_ones_as_well(column, cases):
+    told = "Your code could not be tested: it did not answer within 10 seconds."
+    entry = Entry(column, 0, message=told, cases=cases)
+    assert told in words(standing(entries=(entry,)))
+
+
+def test_an_essay_that_waits_is_told_once_and_a_blank_one_shows_no_words_of_the_stub():
+    waits = Entry(ESSAY, None, message="A person will grade it.")
+    said = words(standing(entries=(waits,)))
+    assert "Waits for a person; up to 4 points. Your answer: I would ask" in said
+    assert "A person will grade it" not in said
+    blank = Entry(ESSAY, 0, message="Nothing is written here yet.")
+    said = words(standing(entries=(blank,), answers={"desk-essay": "YOUR ANSWER HERE"}))
+    assert "0 of 4 points. Nothing is written here yet." in said
+    assert "YOUR ANSWER" not in said and "There is no answer" not in said
+
+
+def test_hidden_cases_are_explained_where_there_are_any():
+    explained = "hidden cases were tried when it was graded"
+    assert explained in words(standing())
+    assert explained not in words(standing(entries=standing().entries[:1]))
+
+
+@pytest.mark.parametrize(
+    ("received", "shown"),
+    [
+        ("2026-11-22T14:05:59+00:00", "22 November 2026, 14:05 UTC"),
+        ("2026-01-01T00:30:00+05:30", "31 December 2025, 19:00 UTC"),  # 5:30 earlier
+        ("2026-03-02T09:05Z", "2 March 2026, 09:05 UTC"),
+        ("2026-11-22T14:05:59", "2026-11-22T14:05:59"),  # nobody knows where
+        ("yes\u202eterday\x1b[31m", "yesterday"),
+        ("", ""),
+    ],
+)
+def test_a_time_is_shown_as_people_write_it_and_as_it_came_without_a_zone(received, shown):
+    assert moment(received) == shown
 
 
 # --- what is not said -----------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from redteam.target import (
     with_cells,
 )
 
-from w2s_lab.teach.grading.box import Limits
 from w2s_lab.teach.grading.grader import Grader
+from w2s_lab.teach.grading.process import Limits
 
 pytestmark = [pytest.mark.slow, needs_box]
 FIRST, ABOVE_MEAN, LAST = (

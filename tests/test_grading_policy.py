@@ -85,6 +85,24 @@ def test_a_persons_score_counts_in_place_of_the_tests_until_the_answer_changes(b
     assert (entry.score, entry.comment) == (1.25, "")
 
 
+def test_what_is_said_of_an_essay_goes_when_a_person_has_scored_it(book):
+    columns = (Column("why-essay", 3, manual=True), Column("a-check", 5))
+    book.add_sheet(replace(WIDE, grader="g2", columns=columns))
+    sha = book.hand_in("ada", "07_tiny", b"1")
+    waits = Item("why-essay", 0, 3, "A person will grade it.", manual=True)
+    book.save(sha, "g2", Verdict(GRADED, (waits, Item("a-check", 1, 5, "Too low."))))
+
+    def messages():
+        return [entry.message for entry in standings(book)[0].entries]
+
+    assert messages() == ["A person will grade it.", "Too low."]
+    book.mark("ada", "07_tiny", "why-essay", None, "see me")  # a comment grades nothing
+    assert messages() == ["A person will grade it.", "Too low."]
+    book.mark("ada", "07_tiny", "why-essay", 0)
+    book.mark("ada", "07_tiny", "a-check", 5)
+    assert messages() == ["", "Too low."]  # what tests say of code stays true
+
+
 def test_bonus_adds_points_that_are_not_asked_for_and_dropped_counts_for_nobody(book):
     hand_in(book, "ada", (5.0, 2.0, 0.0))
     book.mark("ada", "07_tiny", "why-essay", 3)

@@ -20,12 +20,12 @@ from redteam.attack import MARKER, PORT, REACHED, Attack
 from redteam.target import honest_cells, submission, target_notebook, told
 
 import w2s_lab
-from w2s_lab.teach.grading.box import Limits
 from w2s_lab.teach.grading.exports import tables
 from w2s_lab.teach.grading.feedback import feedback
 from w2s_lab.teach.grading.grader import Grader
 from w2s_lab.teach.grading.isolation import FIRST_UID
 from w2s_lab.teach.grading.plan import make_plan
+from w2s_lab.teach.grading.process import Limits
 from w2s_lab.teach.grading.standing import Entry, Standing
 from w2s_lab.teach.grading.verdict import Verdict
 

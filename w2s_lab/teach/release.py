@@ -38,7 +38,7 @@ README = """\
 {rows}
 Students need the package `w2s_lab` to run their notebooks.
 
-To grade untrusted work, put what comes back at `submitted/STUDENT/ASSIGNMENT/NOTEBOOK.ipynb` and run
+To grade untrusted work, put what comes back at `submitted/STUDENT/ASSIGNMENT/NOTEBOOK.ipynb`, run
 `w2s-lab grade submitted --assignment source/ASSIGNMENT/NOTEBOOK.ipynb --gradebook class.db`.
 
 The folder has nbgrader's layout. To grade with nbgrader, once for each assignment run

@@ -6,13 +6,14 @@ Modern Test Theory", chapter 14; intervals as in Wilson 1927.
 """
 
 import math
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from w2s_lab.teach.grading import similarity
-from w2s_lab.teach.grading.feedback import render, title
+from w2s_lab.teach.grading.feedback import by_task, render, title
 from w2s_lab.teach.grading.plain import NAME, plain
 from w2s_lab.teach.grading.similarity import Pair
 from w2s_lab.teach.grading.standing import MISSING, Entry, Standing
@@ -23,6 +24,16 @@ FEWEST = 3  # students for a correlation: any two lie on a line
 # rows of a table: messages that tell a value are as many as students; pairs have to be read
 ROWS = 50
 SLACK = 1e-9  # points: a sum of parts may miss full marks by rounding
+# What the grader says by itself, in `exercise` and `judge`, of answers that no author foresaw
+GENERIC = re.compile(
+    r"The result is not the expected one\.|Nothing is written here yet\.|There is no name '"
+    r"|It is None: |It is a function: |It is a \w+ where numbers|It is .*; .* was expected"
+    r"|Its shape is \(|It contains nan: |Your code (?:stopped with|could not be tested)"
+    r"|What your code returned cannot|No answer came back|A hidden test does not hold"
+    r"|This does not hold: |It does not hold\.|Part of it holds\.|\w*(?:Error|Exception)\b"
+)
+BEGINNING = 400  # characters of a message that tell whose it is
+CASES = 3  # titles of cases that are shown beside a message
 
 
 @dataclass(frozen=True)
@@ -51,18 +62,26 @@ class ItemStatistics:
 
 @dataclass(frozen=True)
 class Misconception:
-    """A message of a case, and how many students got it.
+    """A message about answers to one task, and how many students got it.
 
     Attributes:
+        column: the first of the task's columns; `title` names the task by it.
         said: as it came: not escaped, and of any length.
-        of: students whom the case was tried on.
+        cases: titles of the cases that said it, the most frequent first.
+        count: students whom it was said to.
+        of: students whom the task's tests were tried on.
     """
 
     column: Column
-    case: str
     said: str
+    cases: tuple[str, ...]
     count: int
     of: int
+
+    @property
+    def generic(self) -> bool:
+        """Whether the grader says so by itself, rather than the test's author."""
+        return GENERIC.match(self.said[:BEGINNING]) is not None
 
 
 def item_statistics(standings: Sequence[Standing]) -> list[ItemStatistics]:
@@ -88,21 +107,29 @@ def item_statistics(standings: Sequence[Standing]) -> list[ItemStatistics]:
 
 
 def misconceptions(standings: Sequence[Standing]) -> list[Misconception]:
-    """What was said to cases of graded students, hidden ones included, the most frequent first.
+    """What was said to graded students, hidden cases included; what authors wrote comes first.
 
-    A student counts once for each message, however often they got it.
+    Within each of the two kinds the most frequent comes first, then the sheet's order. Equal
+    messages of one task are one, and a student counts once for it.
     """
-    told: Counter[tuple[Column, str, str]] = Counter()
-    tried: Counter[tuple[Column, str]] = Counter()
+    told: dict[tuple[Column, str], Counter[str]] = defaultdict(Counter)  # titles of cases
+    students: Counter[tuple[Column, str]] = Counter()
+    tried: Counter[Column] = Counter()
     for standing in standings:
-        if standing.status == GRADED:
-            cases = [(e.column, case) for e in standing.entries for case in e.cases]
-            tried.update({(column, case.title) for column, case in cases})
-            told.update({(column, case.title, case.said) for column, case in cases if case.said})
-    return [
-        Misconception(column, case, said, count, tried[column, case])
-        for (column, case, said), count in told.most_common()
+        for entries in by_task(standing.entries) if standing.status == GRADED else []:
+            task = entries[0].column
+            tested = [entry for entry in entries if not entry.column.manual]
+            tried[task] += bool(tested)
+            heard = dict.fromkeys(pair for entry in tested for pair in _heard(entry))
+            students.update({(task, said) for _, said in heard})
+            for case, said in heard:
+                told[task, said].update([case] if case else [])
+    order = list(tried)
+    found = [
+        Misconception(*one, tuple(c for c, _ in cases.most_common()), students[one], tried[one[0]])
+        for one, cases in told.items()
     ]
+    return sorted(found, key=lambda one: (one.generic, -one.count, order.index(one.column)))
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -133,14 +160,17 @@ def class_report(standings: Sequence[Standing], sheet: Sheet, pairs: Sequence[Pa
         image=image,
         alt=alt,
         items=item_statistics(standings),
-        mistakes=mistakes[:ROWS],
-        more_mistakes=len(mistakes[ROWS:]),
+        authors=[one for one in mistakes if not one.generic],
+        generic=[one for one in mistakes if one.generic],
+        rows=ROWS,
+        most_cases=CASES,
         waiting=_waiting(graded),
         open=[one for one in standings if one.status in (REJECTED, NEEDS_A_PERSON, MISSING)],
         late=late,
         pairs=pairs[:ROWS],
         more_pairs=len(pairs[ROWS:]),
         similarity=similarity,
+        title=title,
         part=part,
         percent=percent,
     )
@@ -186,6 +216,12 @@ def _correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
     if len(a) < FEWEST or len(set(a)) == 1 or len(set(b)) == 1:
         return None
     return statistics.correlation(a, b)
+
+
+def _heard(entry: Entry) -> list[tuple[str, str]]:
+    """(title of the case, message) of what was said; "" where no case objects, but the test."""
+    said = [(case.title, case.said) for case in entry.cases if case.said]
+    return said or [("", entry.message)] * bool(entry.message.strip())
 
 
 def _statuses(standings: Sequence[Standing]) -> dict[str, int]:
@@ -243,13 +279,25 @@ def _picture(graded: Sequence[Standing]) -> tuple[str, str]:
     most = max(asked, *scores, 1.0)  # with a bonus there can be more than is asked for
     middle = statistics.median(scores)
     # steps that are whole points where possible, 10 to 20 of them
-    width = next((w for w in (0.25, 0.5, 1, 2, 5, 10, 20, 50) if most / w <= 20), most / 20)
-    bars = [0] * (int(most / width + SLACK) + 1)
-    for score in scores:
-        bars[min(int(score / width + SLACK), len(bars) - 1)] += 1
+    finer = () if all(abs(score - round(score)) < SLACK for score in scores) else (0.25, 0.5)
+    width = next((w for w in (*finer, 1, 2, 5, 10, 20, 50) if most / w <= 20), most / 20)
+    places = [max(0.0, score / width) for score in scores]
+    # Where only whole steps occur, a bar stands over each. Otherwise it stands on the step that
+    # begins there, and the last one has full marks as well.
+    exact = all(abs(place - round(place)) < SLACK for place in places)
+    bars = [0] * (int(most / width + SLACK) + 1 if exact else math.ceil(most / width - SLACK))
+    for place in places:
+        bars[min(round(place) if exact else int(place + SLACK), len(bars) - 1)] += 1
+    left = -width / 2 if exact else 0.0
 
     figure, ax = plots.axes(3.6)
-    ax.bar([i * width for i in range(len(bars))], bars, width * 0.9, align="edge", color=plots.BLUE)
+    ax.bar(
+        [left + (i + 0.05) * width for i in range(len(bars))],
+        bars,
+        width * 0.9,
+        align="edge",
+        color=plots.BLUE,
+    )
     ax.axvline(middle, color=plots.VERMILLION, linewidth=2, linestyle="--")
     near_end = middle > most / 2
     ax.annotate(
@@ -263,10 +311,13 @@ def _picture(graded: Sequence[Standing]) -> tuple[str, str]:
         color="#8F3F00",  # vermillion, dark enough for letters
     )
     ax.yaxis.get_major_locator().set_params(integer=True)
-    ax.set_xlim(0, len(bars) * width)
+    ax.xaxis.get_major_locator().set_params(integer=float(asked).is_integer())
+    ax.set_xlim(left, left + len(bars) * width)
     ax.set_xlabel(f"points of {asked:g}, in steps of {width:g}", fontsize=plots.TEXT)
     ax.set_ylabel("students", fontsize=plots.TEXT)
-    steps = (f"{n} from {i * width:g}" for i, n in enumerate(bars) if n)
-    words = f"Histogram of {len(scores)} scores in steps of {width:g} points, median {middle:.4g}"
+    at = "with" if exact else "from"
+    steps = (f"{n} {at} {i * width:g}" for i, n in enumerate(bars) if n)
+    unit = "point" if width == 1 else "points"
+    words = f"Histogram of {len(scores)} scores in steps of {width:g} {unit}, median {middle:.4g}"
     data, told = plots.described(figure, f"{words}: {', '.join(steps)}.")._repr_mimebundle_()
     return data["image/png"], told["image/png"]["alt"]

@@ -4,9 +4,10 @@ A worker that dies costs nothing but time: the scheduler gives its submissions t
 """
 
 import atexit
+import logging
 import socket
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from threading import Lock
@@ -16,8 +17,8 @@ from w2s_lab.errors import W2SError
 from w2s_lab.teach.grading.verdict import Verdict
 
 if TYPE_CHECKING:
-    from w2s_lab.teach.grading.box import Limits
     from w2s_lab.teach.grading.grader import Grader
+    from w2s_lab.teach.grading.process import Limits
     from w2s_lab.teach.grading.session import Options
 
 CONNECT_SECONDS = 10
@@ -29,10 +30,11 @@ def connect(scheduler: str) -> Iterator[tuple[Executor, int]]:
     """An executor on the cluster, and how many submissions it takes at the same time.
 
     Raises:
-        W2SError: dask is not installed, nobody answers there, or the cluster has no worker.
+        W2SError: dask is not installed, nobody answers there, the cluster has no worker, or it goes
+            away meanwhile.
     """
     try:
-        from distributed import Client
+        from distributed import Client, KilledWorker
     except ImportError:
         mend = "install it: pip install 'w2s-lab[cluster]'"
         raise W2SError("dask is not installed", where="--cluster", mend=mend) from None
@@ -42,14 +44,29 @@ def connect(scheduler: str) -> Iterator[tuple[Executor, int]]:
     except (OSError, ValueError, TimeoutError):
         mend = "start one with `dask scheduler` and give the address that it prints"
         raise W2SError("no scheduler answers there", where=scheduler, mend=mend) from None
-    with client:
+    with client, _unlogged():
         threads = sum(client.nthreads().values())
         if not threads:
             mend = f"start some with `dask worker {scheduler}`"
             raise W2SError("the cluster has no workers", where=scheduler, mend=mend)
         # not pure: the same bytes graded for two graders are two jobs
         with client.get_executor(pure=False) as executor:
-            yield executor, threads
+            try:
+                yield executor, threads
+            except (CancelledError, KilledWorker):
+                mend = "see to it and go on; nothing was lost"
+                raise W2SError("the cluster is gone", where=scheduler, mend=mend) from None
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Dask logs a lost connection as tracebacks, from threads of its own; we tell it in one."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _knock(address: str) -> None:

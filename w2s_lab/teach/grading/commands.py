@@ -4,9 +4,11 @@ Everything heavy is imported by the command that needs it.
 """
 
 import argparse
+import inspect
 import json
+import statistics
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from w2s_lab.errors import W2SError
@@ -36,9 +38,17 @@ def register(add: Add, at_least: Callable) -> None:
     book.add_argument(
         "--format", default="csv", help="of an export: csv, canvas, moodle, gradescope, nbgrader"
     )
+    book.add_argument(
+        "--match", metavar="FILE", help="Canvas's or Moodle's own csv of the course, to find ids in"
+    )
+    book.add_argument(
+        "--identifier",
+        default="",
+        metavar="NAME",
+        help="what ids are to Moodle: email address, ID number or username",
+    )
     book.add_argument("--from", dest="source", metavar="FILE", help="a csv to take scores from")
     book.add_argument("--by", default="", metavar="NAME", help="who grades the essays")
-
 
     about = "a class that is made up, handed in and graded before your eyes"
     demo = add("demo-class", _demo_class, about)
@@ -67,8 +77,8 @@ def _add_options(grade: argparse.ArgumentParser, at_least: Callable) -> None:
 
 def _grade(options: argparse.Namespace) -> int:
     from w2s_lab.report import writable
-    from w2s_lab.teach.grading.box import Limits
     from w2s_lab.teach.grading.files import write
+    from w2s_lab.teach.grading.process import Limits
     from w2s_lab.teach.grading.session import Options, grade_class
 
     if options.json is not None:
@@ -132,6 +142,9 @@ def _gradebook(options: argparse.Namespace) -> int:
     if needs and not options.to:
         mend = f"add --to {needs}"
         raise W2SError("where to?", where=f"gradebook {options.action}", mend=mend)
+    if options.action != "export" and (options.match or options.identifier):
+        what, mend = "takes no --match and no --identifier", "they are for export"
+        raise W2SError(what, where=f"gradebook {options.action}", mend=mend)
     with Gradebook(options.file, create=False) as book:
         options.assignment = book.sheet(options.assignment).name
         act(book, options)
@@ -151,23 +164,40 @@ def _standings(book, options: argparse.Namespace) -> list:
 def _show(book, options: argparse.Namespace) -> None:
     from w2s_lab.teach.grading.plain import named, plain
 
-    rows = [
+    standings = _standings(book, options)
+    rows = [("student", "status", "points", "remarks")]
+    rows += [
         (named(one.student, 40), one.status, f"{one.score:g} of {one.max_score:g}", _remarks(one))
-        for one in _standings(book, options)
+        for one in standings
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print(_sums(standings))
     for line in book.damaged():
         print(plain(line, 400))
 
 
+def _sums(standings: Sequence) -> str:
+    """The class in one line, over those who have been graded."""
+    from w2s_lab.teach.grading.verdict import GRADED
+
+    scores = [one.score for one in standings if one.status == GRADED]
+    told = f"{len(standings)} student{'s' * (len(standings) != 1)}, {len(scores)} graded"
+    if not scores:
+        return told
+    mean, median = statistics.fmean(scores), statistics.median(scores)
+    return f"{told}: mean {mean:.4g}, median {median:.4g} of {standings[0].max_score:g} points"
+
+
 def _remarks(one) -> str:
+    from w2s_lab.teach.grading.exports.tables import late
+
     remarks = []
     if one.waits:
         remarks.append("waits for a person")
     if one.days_late:
-        remarks.append(f"{one.days_late} days late, −{one.penalty:g}")
+        remarks.append(f"{late(one.days_late)}, −{one.penalty:g}")
     if one.isolation == "trust":
         remarks.append("ran without isolation")
     return ", ".join(remarks)
@@ -201,7 +231,17 @@ def _export(book, options: argparse.Namespace) -> None:
     if options.format not in FORMATS:
         mend = f"choose from: {', '.join(FORMATS)}"
         raise W2SError(f"unknown format {options.format!r}", where="--format", mend=mend)
-    for path in FORMATS[options.format](_standings(book, options), Path(options.to)):
+    given = {}
+    for option, name in (("match", "roster"), ("identifier", "identifier")):
+        if value := getattr(options, option):
+            use = [
+                one for one, work in FORMATS.items() if name in inspect.signature(work).parameters
+            ]
+            if options.format not in use:
+                what, mend = f"has no use for --{option}", f"it is for {' and '.join(use)}"
+                raise W2SError(what, where=f"--format {options.format}", mend=mend)
+            given[name] = value
+    for path in FORMATS[options.format](_standings(book, options), Path(options.to), **given):
         print(f"wrote {path}")
 
 

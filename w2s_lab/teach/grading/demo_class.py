@@ -17,7 +17,8 @@ from w2s_lab.errors import W2SError
 from w2s_lab.teach.assignments import release_notebook, solution_notebook
 from w2s_lab.teach.build import canonical, write
 from w2s_lab.teach.exercises import Assignment, read_assignment
-from w2s_lab.teach.grading.box import Limits, open_room
+from w2s_lab.teach.grading.box import open_room
+from w2s_lab.teach.grading.process import Limits
 from w2s_lab.teach.grading.session import Options, grade_class
 from w2s_lab.teach.grading.standing import MISSING, Standing
 from w2s_lab.teach.grading.verdict import GRADED

@@ -17,6 +17,7 @@ from w2s_lab.errors import W2SError
 from w2s_lab.progress import bar
 from w2s_lab.teach.grading.files import write
 from w2s_lab.teach.grading.plain import NAME, named, number, plain
+from w2s_lab.teach.grading.policy import instant
 from w2s_lab.teach.grading.standing import MISSING, Entry, Standing
 from w2s_lab.teach.grading.verdict import GRADED, NEEDS_A_PERSON, REJECTED, Case, Column
 from w2s_lab.teach.release import STUDENT
@@ -28,11 +29,13 @@ MANY = 100  # cases of a column, or notes, that are shown
 
 WHY = {
     GRADED: "Your work has been graded.",
-    REJECTED: "Your file could not be graded.",
-    NEEDS_A_PERSON: "The grader could not finish. A person will look at your work.",
-    MISSING: "Nothing was handed in.",
+    REJECTED: "Your file could not be graded, so it has no points so far. If the reason given "
+    "here is not clear to you, ask your teacher.",
+    NEEDS_A_PERSON: "The grader could not finish. A person will look at your work; you need not do "
+    "anything.",
+    MISSING: "Nothing was handed in. If you did hand something in, tell your teacher.",
 }
-WAITS = "Part of your work still waits for a person; the points are those so far."
+WAITS = "Part of your work still waits for a person, who may add to these points."
 
 _points = functools.partial(number, decimals=2)
 
@@ -68,6 +71,7 @@ def _pages():
         answer=lambda text: plain(text, ANSWER, lines=True),
         named=named,
         number=_points,
+        moment=moment,
         digest=_digest,
     )
     return pages
@@ -81,18 +85,17 @@ def _digest(text: str) -> str:
 def feedback(standing: Standing) -> str:
     """A student's page: points, lateness, and what was said to each case of each task."""
     why = WHY.get(standing.status, f"Status: {plain(standing.status, NAME)}.")
-    # Somebody without a graded file has something to read here only if a person gave it
-    given = any(entry.score or entry.comment for entry in standing.entries)
-    shown = given or standing.status == GRADED
+    shown = was_looked_at(standing)
     if standing.waits and standing.status == GRADED:
         why = WAITS
     return render(
         "feedback.html",
         standing=standing,
         why=why,
-        tasks=_tasks(standing),
+        tasks=by_task(standing.entries),
         shown=shown,
         settled=shown or standing.status != NEEDS_A_PERSON,
+        hidden=any(entry.column.hidden for entry in standing.entries),
         total=_sum,
         asked=_asked,
         waits=_waits,
@@ -100,6 +103,7 @@ def feedback(standing: Standing) -> str:
         heading=_heading,
         worth=_worth,
         message=_message,
+        answer_of=_answer,
         word=_word,
         many=MANY,
     )
@@ -143,10 +147,22 @@ def title(column: Column) -> str:
     return plain(column.title or column.task or column.grade_id, NAME)
 
 
-def _tasks(standing: Standing) -> list[tuple[Entry, ...]]:
+def moment(received: str) -> str:
+    """A time as people read it, "22 November 2026, 14:05 UTC"; as it came if it has no zone."""
+    when = instant(received)
+    return f"{when.day} {when:%B %Y, %H:%M} UTC" if when else plain(received, NAME)
+
+
+def was_looked_at(standing: Standing) -> bool:
+    """Whether there is more to tell than the status: tests were run, or a person gave something."""
+    given = any(entry.score or entry.comment for entry in standing.entries)
+    return given or standing.status == GRADED
+
+
+def by_task(entries: Sequence[Entry]) -> list[tuple[Entry, ...]]:
     """The entries of each task, in the sheet's order."""
     tasks: dict[str, tuple[Entry, ...]] = {}
-    for entry in standing.entries:
+    for entry in entries:
         task = entry.column.task or entry.column.grade_id
         tasks[task] = (*tasks.get(task, ()), entry)
     return list(tasks.values())
@@ -185,14 +201,24 @@ def _worth(entry: Entry) -> str:
 
 
 def _message(entry: Entry) -> str:
-    """What to show of a message: nothing that the cases tell already.
+    """What to show of a message: nothing that the cases or the points tell already.
 
     Of hidden tests one sentence at most: lines may be a listing, or a traceback through the test.
     """
-    if entry.column.hidden:
-        return "" if entry.cases or "\n" in entry.message.strip() else entry.message
-    told = all(case.title in entry.message for case in entry.cases)
-    return "" if entry.cases and told else entry.message
+    if any(case.said for case in entry.cases) or (entry.column.manual and entry.score is None):
+        return ""
+    listing = entry.column.hidden and "\n" in entry.message.strip()
+    return "" if listing else entry.message
+
+
+def _answer(standing: Standing, entry: Entry) -> str:
+    """What the student wrote for a person to read, "" where the message says that it is nothing.
+
+    The cell is not empty then: it has the words that students receive in it.
+    """
+    if entry.score is not None and entry.message:
+        return ""
+    return standing.answers.get(entry.column.grade_id, "").strip("\n")
 
 
 def _word(case: Case) -> str:

@@ -10,17 +10,17 @@ import hashlib
 import json
 import os
 import select
-import signal
 import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from w2s_lab.errors import W2SError
-from w2s_lab.teach.grading.box import Limits, Nursery, Worker, open_room, python
+from w2s_lab.teach.grading.box import Nursery, open_room, python
 from w2s_lab.teach.grading.codec import BadFrame
 from w2s_lab.teach.grading.line import Ended, Line
 from w2s_lab.teach.grading.plan import Plan, make_plan, release
+from w2s_lab.teach.grading.process import Handle, Limits, Worker
 from w2s_lab.teach.grading.verdict import GRADED, Item, Sheet, Verdict
 
 JUDGE_MB = 4096  # data of one judge; it holds the tests' modules and what the box sent
@@ -162,17 +162,17 @@ class Grader:
         seconds = round(time.monotonic() - began, 3)
         return replace(verdict, isolation=self.room.isolation, seconds=seconds), loaded
 
-    def _judge(self) -> tuple[Line, int]:
-        """A line to a new judge, and a descriptor of its process."""
+    def _judge(self) -> tuple[Line, Handle]:
+        """A line to a new judge, and power over its process."""
         about, judges = {"data_mb": JUDGE_MB}, self.judges
         try:
             try:
-                end, pidfd = judges.fork(about)
+                end, process = judges.fork(about)
             except (Ended, TimeoutError, OSError):  # the machine may have run out of memory
-                end, pidfd = self._renewed(judges).fork(about)
+                end, process = self._renewed(judges).fork(about)
         except (Ended, TimeoutError, OSError) as error:
             raise JudgeFailed(f"no judge could be started ({error})") from None
-        return Line(end), pidfd
+        return Line(end), process
 
     def _renewed(self, judges: Nursery) -> Nursery:
         """What forks judges, started again unless another thread was quicker."""
@@ -197,8 +197,8 @@ class Grader:
 class _Sitting:
     """One judge at work on one submission: gives it workers, watches both, ends both."""
 
-    def __init__(self, grader: Grader, line: Line, pidfd: int, place: int):
-        self.grader, self.line, self.pidfd, self.place = grader, line, pidfd, place
+    def __init__(self, grader: Grader, line: Line, process: Handle, place: int):
+        self.grader, self.line, self.process, self.place = grader, line, process, place
         self.worker: Worker | None = None
         self.nursery: Nursery | None = None  # that the worker came from
         self.items: dict[str, Item] = {}
@@ -278,9 +278,8 @@ class _Sitting:
         """Ends judge and worker."""
         self._end_worker()
         self.line.close()
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        os.close(self.pidfd)
+        self.process.kill()
+        self.process.close()
 
 
 class _Places:

@@ -22,11 +22,11 @@ from types import CodeType
 from typing import Any
 
 from w2s_lab import exercise
-from w2s_lab.teach.grading.box import Limits
 from w2s_lab.teach.grading.codec import BadFrame
 from w2s_lab.teach.grading.line import ELEMENTS, FROM_BOX, Ended, Line
 from w2s_lab.teach.grading.plain import plain
 from w2s_lab.teach.grading.plan import ANSWER, GIVEN, MANUAL, PLAIN, TEST, Plan, Step, make_plan
+from w2s_lab.teach.grading.process import Limits
 from w2s_lab.teach.grading.proxies import Ask, Gone
 from w2s_lab.teach.grading.submission import Refused, Submission, read_cells
 from w2s_lab.teach.grading.verdict import GRADED, REJECTED, Case, Item, Verdict

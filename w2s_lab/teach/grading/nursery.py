@@ -72,8 +72,9 @@ def _fork_child(control: Line, fd: int, about: dict, child: Child) -> None:
         control.send({"failed": str(error)})
         os._exit(1)
     if pid:
-        pidfd = os.pidfd_open(pid)
-        control.send({"forked": True}, fds=(pidfd,))
+        # In another namespace it has another number; macOS has no namespaces, and no descriptors
+        fds = (os.pidfd_open(pid),) if hasattr(os, "pidfd_open") else ()
+        control.send({"forked": pid}, fds=fds)
         os._exit(0)
     status = 1
     line = Line(socket.socket(fileno=fd))

@@ -183,10 +183,13 @@ def _entry(
 ) -> Entry:
     """A column of a student: the tests' score, or a person's if it was given to this answer."""
     mark = mark if mark and mark.stands else None
+    given = mark.score if mark else None
+    # What is said of an essay ("A person will grade it.") is no longer true when a person did
+    message = "" if item is None or (column.manual and given is not None) else item.message
     return Entry(
         column=column,
-        score=score if mark is None or mark.score is None else mark.score,
-        message=item.message if item else "",
+        score=score if given is None else given,
+        message=message,
         cases=item.cases if item else (),
         comment=mark.comment if mark else "",
         bonus=bonus and not dropped,

@@ -13,9 +13,9 @@ from warnings import warn
 
 from w2s_lab.progress import bar
 from w2s_lab.teach.grading import cluster
-from w2s_lab.teach.grading.box import Limits
 from w2s_lab.teach.grading.gradebook import Gradebook
 from w2s_lab.teach.grading.grader import TRIES, Grader, JudgeFailed, open_grader
+from w2s_lab.teach.grading.process import Limits
 from w2s_lab.teach.grading.submission import Refused, found, read_bytes
 from w2s_lab.teach.grading.verdict import NEEDS_A_PERSON, Item, Sheet, Verdict
 from w2s_lab.teach.release import student_seed

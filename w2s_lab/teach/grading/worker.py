@@ -31,6 +31,8 @@ MOST_ITEMS = 10_000  # of an endless iterator
 class _Bounded(io.TextIOBase):
     """Keeps the first characters that are written, and swallows the rest."""
 
+    encoding = "UTF-8"  # libraries ask for it
+
     def __init__(self):
         self.kept: list[str] = []
         self.left = PRINTED

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from w2s_lab.errors import W2SError
 from w2s_lab.teach.grading.exports.cells import MOST, read, save, table
+from w2s_lab.teach.grading.feedback import WHY, by_task, title, was_looked_at
 from w2s_lab.teach.grading.plain import named, number, plain
-from w2s_lab.teach.grading.standing import Standing
+from w2s_lab.teach.grading.standing import Entry, Standing
 from w2s_lab.teach.grading.verdict import TRUST
 
 SUMMARY = "student,status,score,max_score,days_late,penalty,waits,isolation,received,notes"
@@ -157,8 +158,9 @@ def moodle(
     Args:
         roster: Moodle's own export of grades or participants. Students are found in it by e-mail
             address, ID number or username.
-        identifier: without a roster, what the ids are, one of `MOODLE`; by default e-mail addresses
-            where each has an @, else usernames.
+        identifier: what the ids are, one of `MOODLE`: with a roster the only column in which
+            students are looked for; without one, by default, e-mail addresses where each has an @,
+            else usernames.
 
     Map both columns when importing: Moodle clears the grades of feedback that comes alone. Students
     are left out as by `canvas`: Moodle refuses a whole file for one that it does not know.
@@ -168,9 +170,8 @@ def moodle(
     """
     name = assignment_of(standings)
     ready = _ready(standings, "moodle.csv")
-    if identifier and identifier not in MOODLE:
-        what = f"Moodle does not know students by {identifier!r}"
-        raise W2SError(what, mend=f"use one of: {', '.join(MOODLE)}")
+    if identifier:
+        identifier = _identifier(identifier)
     if roster is None:
         mail = all("@" in one.student for one in ready)
         identifier = identifier or ("Email address" if mail else "Username")
@@ -178,9 +179,10 @@ def moodle(
     else:
         first, *rows = read(roster)
         titles = [title.lower() for title in first]
-        keys = [titles.index(key.lower()) for key in MOODLE if key.lower() in titles]
+        wanted = (identifier,) if identifier else MOODLE
+        keys = [titles.index(key.lower()) for key in wanted if key.lower() in titles]
         if not keys:
-            _has(first, MOODLE[:1], str(roster))
+            _has(first, wanted[:1], str(roster))
         found, lost = _matched(ready, rows, keys)
         full = (key for key in keys if all(rows[place][key].strip() for place in found))
         key = next(full, keys[0])
@@ -194,18 +196,39 @@ def moodle(
     return [save(to, "moodle.csv", table([head, *grades]))]
 
 
+def _identifier(words: str) -> str:
+    """One of `MOODLE`, whatever the case of its letters."""
+    found = next((name for name in MOODLE if name.lower() == words.strip().lower()), None)
+    if found is None:
+        what = f"Moodle does not know students by {words!r}"
+        raise W2SError(what, mend=f"use one of: {', '.join(MOODLE)}")
+    return found
+
+
 def _feedback(one: Standing) -> str:
-    """One line of HTML, as Moodle shows it: what counts, what was taken off, the comments."""
+    """One line of HTML, as Moodle shows it: what counts, the penalty, each task with comments."""
     parts = [f"{number(one.score)} of {number(one.max_score)} points"]
     if one.penalty:
         parts.append(f"{number(one.penalty)} taken off, {late(one.days_late)}")
-    for entry in one.entries:
-        if entry.dropped or entry.score is None:
-            continue
-        part = f"{entry.column.title or entry.column.grade_id}: {number(entry.score)}"
-        part += f" of {number(entry.column.points)}" + " (bonus)" * entry.bonus
-        parts.append(part + f" ({plain(entry.comment, MOST)})" * bool(entry.comment.strip()))
-    return html.escape(" · ".join([*parts, *one.notes])[:MOST], quote=False)
+    if was_looked_at(one):
+        for entries in by_task([entry for entry in one.entries if not entry.dropped]):
+            parts += [_task(entries, bonus) for bonus in (False, True)]
+    else:
+        parts.append(WHY.get(one.status, ""))
+    told = " · ".join(part for part in (*parts, *one.notes) if part)
+    return html.escape(told[:MOST], quote=False)
+
+
+def _task(entries: Sequence[Entry], bonus: bool) -> str:
+    """A task's points of one kind and the comments on them, "" where there is nothing to tell."""
+    entries = [entry for entry in entries if entry.bonus == bonus]
+    most = sum(entry.column.points for entry in entries)
+    score = sum(entry.score or 0 for entry in entries)
+    comments = [plain(entry.comment, MOST) for entry in entries if entry.comment.strip()]
+    if not (most or score or comments):
+        return ""
+    told = f"{title(entries[0].column)}: {number(score)} of {number(most)}" + " (bonus)" * bonus
+    return told + f" ({' '.join(comments)})" * bool(comments)
 
 
 def _ready(standings: Sequence[Standing], file: str) -> list[Standing]:
