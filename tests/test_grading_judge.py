@@ -9,17 +9,12 @@ from redteam.target import as_bytes, code_cell
 
 from w2s_lab.teach.grading import judge
 from w2s_lab.teach.grading.box import TrustedRoom
-from w2s_lab.teach.grading.judge import (
-    GENERIC,
-    HIDDEN_FAILED,
-    UNWRITTEN,
-    WAITS,
-    Supply,
-    _points,
-)
+from w2s_lab.teach.grading.execution import points_of
+from w2s_lab.teach.grading.judge import WAITS, Supply
 from w2s_lab.teach.grading.plan import make_plan
 from w2s_lab.teach.grading.process import Limits
 from w2s_lab.teach.grading.verdict import GRADED, REJECTED
+from w2s_lab.teach.grading.words import GENERIC, HIDDEN_FAILED, UNWRITTEN
 
 LIMITS = Limits(cell_seconds=5, call_seconds=1, notebook_seconds=30)
 
@@ -107,7 +102,7 @@ def test_the_last_line_is_worth_what_nbgrader_gives_for_it(value):
         "x", metadata={"nbgrader": about}, outputs=shown if value is not None else []
     )
     theirs, most = utils.determine_grade(graded)
-    assert _points(value, most) == pytest.approx(theirs, abs=1e-9)
+    assert points_of(value, most) == pytest.approx(theirs, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +126,7 @@ def test_the_last_line_is_worth_what_nbgrader_gives_for_it(value):
     ids=repr,
 )
 def test_a_last_line_that_nbgrader_cannot_read_is_worth_no_more_than_it_says(value, points):
-    assert _points(value, 2.0) == points
+    assert points_of(value, 2.0) == points
 
 
 def test_what_the_student_returns_in_the_last_line_cannot_break_the_judge(court):

@@ -12,7 +12,7 @@ from redteam.attack import REACHED, load
 from redteam.target import target_notebook, told
 
 from w2s_lab import exercise
-from w2s_lab.teach.grading import judge, proxies
+from w2s_lab.teach.grading import judge, proxies, words
 from w2s_lab.teach.grading.box import open_room
 from w2s_lab.teach.grading.plan import make_plan
 
@@ -86,7 +86,7 @@ def texts_are_never_held_back(monkeypatch):
 
 
 def hidden_tests_tell_all(monkeypatch):
-    monkeypatch.setattr(judge, "_authors_words", lambda tree: Anything())
+    monkeypatch.setattr(words, "_authors_words", lambda tree: Anything())
 
 
 class Anything:

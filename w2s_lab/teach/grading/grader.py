@@ -27,7 +27,7 @@ JUDGE_MB = 4096  # data of one judge; it holds the tests' modules and what the b
 LOOK_SECONDS = 0.05  # between two looks at a worker's memory
 TRIES = 3  # of a notebook on which a judge dies
 OVERTIME = 30  # seconds that a judge may go on after the notebook's time, for its own work
-JUDGING = ("w2s_lab.teach.grading.judge", "w2s_lab.exercise", "numpy")
+JUDGING = ("w2s_lab.teach.grading.court", "w2s_lab.exercise", "numpy")
 TOO_LONG = "Grading was stopped: it took longer than {:g} seconds."
 
 

@@ -6,40 +6,32 @@ student may read of a hidden test is the author's own sentences; free text from 
 only as long as no hidden test has been run on the process that it came from.
 """
 
-import ast
-import base64
 import contextlib
-import io
-import math
 import re
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from socket import socket
-from types import CodeType
 from typing import Any
 
 from w2s_lab import exercise
 from w2s_lab.teach.grading.codec import BadFrame
+from w2s_lab.teach.grading.execution import Quiet, Shared, execute, points_of, silent
 from w2s_lab.teach.grading.line import ELEMENTS, FROM_BOX, Ended, Line
 from w2s_lab.teach.grading.plain import plain
-from w2s_lab.teach.grading.plan import ANSWER, GIVEN, MANUAL, PLAIN, TEST, Plan, Step, make_plan
+from w2s_lab.teach.grading.plan import ANSWER, GIVEN, MANUAL, PLAIN, TEST, Plan, Step
 from w2s_lab.teach.grading.process import Limits
 from w2s_lab.teach.grading.proxies import Ask, Gone
 from w2s_lab.teach.grading.submission import Refused, Submission, read_cells
 from w2s_lab.teach.grading.verdict import GRADED, REJECTED, Case, Item, Verdict
+from w2s_lab.teach.grading.words import GENERIC, UNWRITTEN, of_error
 
 RESTARTS = 2  # of a student's process in one test: an endless loop costs its own task only
 ANSWER_LENGTH = 100_000  # characters that are kept of one answer
 SAID = 400  # characters of one message
 NOTES = 30
-GENERIC = "The result is not the expected one."
-HIDDEN_FAILED = "A hidden test does not hold."
 WAITS = "A person will grade it."
 CELL_FILE = re.compile(r"<ipython-input-[^>]*>")  # IPython's name for a cell
-UNWRITTEN = "Nothing is written here yet."
 
 
 @dataclass
@@ -161,7 +153,7 @@ class _Pass:
         self.names: dict[str, Any] = {  # the teacher's side of the notebook
             "__name__": "judge",
             "__builtins__": __builtins__,
-            "get_ipython": lambda: _Quiet(),
+            "get_ipython": lambda: Quiet(),
             "display": lambda *_, **__: None,
         }
         self.fetched: dict[str, Any] = {}  # as they came from the box
@@ -307,7 +299,7 @@ class _Pass:
     def _prepare(self, step: Step) -> None:
         """Runs a given cell here as well: the tests need its names."""
         self.loads |= step.loads
-        with contextlib.suppress(Exception), _silent():  # its failure shows in the tests
+        with contextlib.suppress(Exception), silent():  # its failure shows in the tests
             self._fetch()
             self._execute(step.source, step.grade_id or "cell")
 
@@ -341,7 +333,7 @@ class _Pass:
         error: BaseException | None = None
         value = None
         try:
-            with _silent():
+            with silent():
                 self._fetch()
                 value = self._execute(source, step.grade_id)
         except KeyboardInterrupt:
@@ -349,9 +341,9 @@ class _Pass:
         except BaseException as caught:  # SystemExit in a test as well
             error = caught
         marks = self._new_marks()
-        points = 0.0 if error is not None else _points(value, step.points)
+        points = 0.0 if error is not None else points_of(value, step.points)
         cases = tuple(self._told(case, one) for one in marks for case in one.cases)
-        message = "" if error is None else self._message(error, source, step)
+        message = "" if error is None else self._words(error, source, step)
         if not message:
             message = " ".join(f"{case.title}: {case.said}" for case in cases if case.said)
         if not message and points < step.points:
@@ -362,10 +354,11 @@ class _Pass:
 
     def _execute(self, source: str, name: str) -> Any:
         """Runs a test; returns the value of its last line if that is an expression."""
-        body, last = _compiled(source, name)
-        shared = _Shared(self.names, self.plan.theirs, self.ask)
-        exec(body, self.names, shared)
-        return eval(last, self.names, shared) if last is not None else None
+        return execute(source, name, Shared(self.names, self.plan.theirs, self.ask))
+
+    def _words(self, error: BaseException, source: str, step: Step) -> str:
+        """What a student may read of an exception that ended a test."""
+        return of_error(error, source, step, self.plan.theirs, secret=self.secret_out)
 
     def _new_marks(self) -> list[exercise.Marks]:
         found = [value for value in self.names.values() if isinstance(value, exercise.Marks)]
@@ -381,30 +374,6 @@ class _Pass:
             said = GENERIC
         return Case(plain(case.title, SAID), case.points, case.most, plain(said, SAID))
 
-    def _message(self, error: BaseException, source: str, step: Step) -> str:
-        """What a student may read of an exception that ended a test."""
-        text = _text(error)
-        if text and text in _authors_words(ast.parse(source)):
-            return text
-        if isinstance(error, NameError) and not getattr(error, "boxed", False):
-            name = getattr(error, "name", None)
-            if name in self.plan.theirs:
-                return f"There is no name {name!r}: is the cell that defines it there?"
-        if isinstance(error, NotImplementedError) and not text:
-            return UNWRITTEN
-        if isinstance(error, (Gone, TimeoutError, MemoryError)) and not getattr(error, "boxed", 0):
-            return f"Your code could not be tested: {text}." if text else "No answer came back."
-        if self.secret_out:
-            return HIDDEN_FAILED if step.hidden else GENERIC
-        if isinstance(error, BadFrame):
-            return f"What your code returned cannot be used: {text}."
-        kind = type(error).__name__
-        if isinstance(error, AssertionError) and not text:
-            return f"This does not hold: {_failed_line(error, step)}"
-        line = getattr(error, "line", "")
-        where = f" (at `{line}`)" if line else ""
-        return f"{kind}: {text}{where}" if text else f"{kind}{where}"
-
     def _manual(self, step: Step, own: Any) -> Item:
         """An item that a person grades, unless nothing was written."""
         if own is None:
@@ -412,17 +381,6 @@ class _Pass:
         if own.source.strip() in ("", self.plan.sheet.starters[step.grade_id].strip()):
             return Item(step.grade_id, 0.0, step.points, UNWRITTEN)
         return Item(step.grade_id, 0.0, step.points, WAITS, manual=True)
-
-
-@lru_cache(maxsize=1000)
-def _compiled(source: str, name: str) -> tuple[CodeType, CodeType | None]:
-    """A cell's code, and that of its last line apart where it is an expression."""
-    tree, file = ast.parse(source), f"<{name}>"
-    last = tree.body[-1] if tree.body else None
-    if not isinstance(last, ast.Expr):
-        return compile(tree, file, "exec"), None
-    start = compile(ast.Module(tree.body[:-1], []), file, "exec")
-    return start, compile(ast.Expression(last.value), file, "eval")
 
 
 def _extras(submission: Submission, known: frozenset[str]) -> dict[str, list[str]]:
@@ -437,143 +395,9 @@ def _extras(submission: Submission, known: frozenset[str]) -> dict[str, list[str
     return found
 
 
-def _points(value: Any, most: float) -> float:
-    """nbgrader's partial credit: the last line's number, and everything where there is none.
-
-    A number below 0 or none at all (nan) is worth nothing, where nbgrader gives everything.
-    """
-    scalar = type(value).__module__ == "numpy" and getattr(value, "size", 0) == 1
-    number = value.item() if scalar else value
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
-        return most
-    finite = isinstance(number, int) or math.isfinite(number)
-    return round(float(min(max(number, 0), most)), 9) if finite else 0.0
-
-
-def _authors_words(tree: ast.AST) -> set[str]:
-    """Sentences that stand as they are in asserts and raises of a test: the author wrote them."""
-    words = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assert) and isinstance(node.msg, ast.Constant):
-            words.add(str(node.msg.value))
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            words |= {str(arg.value) for arg in node.exc.args if isinstance(arg, ast.Constant)}
-    return words
-
-
-def _failed_line(error: BaseException, step: Step) -> str:
-    """The line of a visible test that did not hold."""
-    trace, number = error.__traceback__, 0
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == f"<{step.grade_id}>":
-            number = trace.tb_lineno
-        trace = trace.tb_next
-    lines = step.visible.split("\n")
-    return lines[number - 1].strip() if 0 < number <= len(lines) else "a test"
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # a stand-in among its arguments
-        return ""
-
-
 def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-class _Shared(dict):
-    """The names of a test cell: what it does to a student's name happens in the box as well, as it
-    would in one kernel. (A test may take a function away to see whether another one uses it.)
-    """
-
-    def __init__(self, names: dict[str, Any], theirs: frozenset[str], ask: Ask):
-        super().__init__()
-        self.names, self.theirs, self.ask = names, theirs, ask
-
-    def __getitem__(self, name: str) -> Any:
-        return self.names[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.names[name] = value
-        if name in self.theirs:
-            self.ask.bind(name, value)
-
-    def __delitem__(self, name: str) -> None:
-        del self.names[name]
-        if name in self.theirs:
-            self.ask.unbind(name)
-
-
-class _Quiet:
-    """IPython's shell for the teacher's cells: magics do nothing here."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_, **__: None
-
-
-class _Sink(io.TextIOBase):
-    """What tests print; they may capture it, otherwise it is nobody's."""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    with contextlib.redirect_stdout(_Sink()), contextlib.redirect_stderr(_Sink()):
-        yield
-
-
 def _heard(printed: str) -> None:
     print(printed, end="")
-
-
-@lru_cache(maxsize=8)
-def _plan(text: str, name: str, seed: int) -> Plan:
-    return make_plan(text, name, seed=seed)
-
-
-def prepare(text: str, name: str) -> None:
-    """Reads and compiles a teacher's notebook; processes forked from here need not do it again."""
-    for step in _plan(text, name, 0).steps:
-        for source in {step.source, step.visible} if step.role in (GIVEN, PLAIN, TEST) else ():
-            with contextlib.suppress(SyntaxError, ValueError):
-                _compiled(source, step.grade_id or "cell")
-
-
-def serve(line: Line) -> None:
-    """Grades the one submission that comes over the line; new workers come over it as well."""
-    job = line.receive()
-    limits = Limits(**job["limits"])
-
-    def new() -> socket:
-        line.send({"need": "worker"})
-        told, fds = line.receive_fds(1)
-        if not fds:
-            raise Gone(str(told.get("why")))
-        return socket(fileno=fds[0])
-
-    def lost() -> str:
-        line.send({"need": "why"})
-        return line.receive()["why"]
-
-    def tell(item: Item) -> None:
-        verdict = Verdict(GRADED, (item,))
-        line.send({"item": verdict.to_json()})
-
-    plan = _plan(job["plan"], job["name"], job["seed"])
-    raw = base64.b64decode(job["raw"])
-    supply = Supply(new, lost, limits, job["by_reference"])
-    modules: list[str] = []
-
-    def look(ask: Ask) -> None:
-        modules.extend(ask.request("modules"))
-
-    verdict = grade(plan, raw, supply, tell=tell, at_end=look if job["modules"] else None)
-    told = {"box": modules, "judge": sorted(sys.modules)} if job["modules"] else {}
-    line.send({"verdict": verdict.to_json(), "modules": told})

@@ -39,7 +39,7 @@ def run(control: Line, child: Child) -> None:
             control.send({"loaded": [name for name in request["load"] if _load(name)]})
             continue
         if "plan" in request:
-            from w2s_lab.teach.grading.judge import prepare
+            from w2s_lab.teach.grading.court import prepare
 
             prepare(request["plan"], request["name"])
             control.send({"prepared": True})
@@ -104,7 +104,7 @@ def student(shell: Any, line: Line, about: dict) -> None:
 
 def judge(line: Line, about: dict) -> None:
     """A child that grades one submission."""
-    from w2s_lab.teach.grading.judge import serve
+    from w2s_lab.teach.grading.court import serve
 
     isolation.limit_judge(about["data_mb"])
     serve(line)
