@@ -203,10 +203,8 @@ def test_the_report_is_one_page_for_the_teacher(run, graded):
     assert "\x1b" not in page
 
 
-@pytest.mark.parametrize("format", ["csv", "canvas", "moodle", "gradescope", "nbgrader"])
+@pytest.mark.parametrize("format", ["csv", "canvas", "moodle", "gradescope"])
 def test_each_export_writes_files_that_it_names(run, graded, format):
-    if format == "nbgrader":
-        pytest.importorskip("nbgrader")
     out = book(run, "export", "--to", f"export-{format}", "--format", format)
     paths = [line.removeprefix("wrote ") for line in out.splitlines() if line.startswith("wrote ")]
     assert paths and all((graded / path).exists() for path in paths)

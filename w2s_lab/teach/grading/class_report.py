@@ -24,7 +24,7 @@ FEWEST = 3  # students for a correlation: any two lie on a line
 # rows of a table: messages that tell a value are as many as students; pairs have to be read
 ROWS = 50
 SLACK = 1e-9  # points: a sum of parts may miss full marks by rounding
-# What the grader says by itself, in `exercise` and `judge`, of answers that no author foresaw
+# What the grader says by itself (`exercise`, `words`, `judge`) of answers that no author foresaw
 GENERIC = re.compile(
     r"The result is not the expected one\.|Nothing is written here yet\.|There is no name '"
     r"|It is None: |It is a function: |It is a \w+ where numbers|It is .*; .* was expected"

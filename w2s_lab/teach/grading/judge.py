@@ -189,7 +189,8 @@ class _Pass:
                 elif own is not None:
                     self._note(f"The cell `{step.grade_id}` is no code cell any more.")
                 else:
-                    self._note(f"The cell `{step.grade_id}` is missing.")
+                    mend = "put it back from the assignment and hand in again"
+                    self._note(f"The cell `{step.grade_id}` is missing: {mend}.")
             if step.role in (TEST, MANUAL):
                 item = self._test(step) if step.role == TEST else self._manual(step, own)
                 if item is not None:

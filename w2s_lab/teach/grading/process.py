@@ -95,18 +95,18 @@ class Worker:
             return  # no /proc to look at
         processes = _tree(self.process.pid)
         if sum(threads for _, threads in processes) > self.limits.processes + 8:
-            self.kill(f"started more than {self.limits.processes} processes and threads")
+            self.kill(f"it started more than {self.limits.processes} processes and threads")
             return
         pids = [pid for pid, _ in processes]
         most = self.limits.memory_mb << 20
         # what a forked process shares with its parent counts once in the slower measure
         if sum(map(_resident, pids)) > most and sum(map(_proportional, pids)) > most:
-            self.kill(f"took more than {self.limits.memory_mb} MB of memory")
+            self.kill(f"it took more than {self.limits.memory_mb} MB of memory")
 
     def kill(self, why: str = "") -> None:
         """Ends it and, being the first of its namespace, every process that it started."""
         if self.group and self.group.exceeded():
-            why = f"took more than {self.limits.memory_mb} MB of memory"
+            why = f"it took more than {self.limits.memory_mb} MB of memory"
         self.why = self.why or why
         self.process.kill()
 

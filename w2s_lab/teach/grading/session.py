@@ -15,8 +15,8 @@ from w2s_lab.progress import bar
 from w2s_lab.teach.grading import cluster
 from w2s_lab.teach.grading.gradebook import Gradebook
 from w2s_lab.teach.grading.grader import TRIES, Grader, JudgeFailed, open_grader
+from w2s_lab.teach.grading.hand_ins import Refused, found, read_bytes
 from w2s_lab.teach.grading.process import Limits
-from w2s_lab.teach.grading.submission import Refused, found, read_bytes
 from w2s_lab.teach.grading.verdict import NEEDS_A_PERSON, Item, Sheet, Verdict
 from w2s_lab.teach.release import student_seed
 
@@ -49,7 +49,7 @@ def grade_class(
     """Student → verdict, for everybody who handed in; all of it is in the gradebook as well.
 
     Args:
-        submissions: a folder, see `submission.found`.
+        submissions: a folder, see `hand_ins.found`.
         assignment: the teacher's notebook.
         gradebook: a file; made where there is none.
 
@@ -90,7 +90,8 @@ def _workers(grader: Grader, options: Options) -> Iterator[tuple[Executor, Work,
             work = cluster.work(grader, options)
             yield executor, work, threads
         return
-    count = options.workers or len(os.sched_getaffinity(0))
+    here = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()  # Linux
+    count = options.workers or len(here) or os.cpu_count() or 1
     executor = ThreadPoolExecutor(count)
     try:
         yield executor, lambda raw, seed: grader.grade(raw, seed=seed), count

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from w2s_lab.teach.grading.hand_ins import CLEAR, Refused, found, read_bytes  # noqa: F401
+from w2s_lab.teach.grading.hand_ins import CLEAR, Refused
 from w2s_lab.teach.grading.plain import plain
 
 MOST_CELLS, MOST_CHARACTERS = 2_000, 1_000_000  # characters of one cell
