@@ -29,9 +29,8 @@ import psutil
 import yaml
 
 from w2s_lab.teach.grading.grader import Grader
-from w2s_lab.teach.grading.hand_ins import read_bytes
+from w2s_lab.teach.grading.hand_ins import Refused, read_bytes
 from w2s_lab.teach.grading.process import Limits
-from w2s_lab.teach.grading.submission import Refused
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks" / "grading.md"

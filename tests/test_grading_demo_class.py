@@ -26,11 +26,11 @@ from w2s_lab.teach.grading.demo_class import (
     told,
 )
 from w2s_lab.teach.grading.gradebook import Gradebook
+from w2s_lab.teach.grading.hand_ins import found
 from w2s_lab.teach.grading.plan import make_plan
 from w2s_lab.teach.grading.policy import standings
 from w2s_lab.teach.grading.policy_file import read_policy
 from w2s_lab.teach.grading.similarity import similar
-from w2s_lab.teach.grading.submission import found
 from w2s_lab.teach.leaks import leaks
 from w2s_lab.teach.release import read_roster
 

@@ -201,7 +201,7 @@ def test_a_missing_name_and_an_unwritten_answer_are_told_even_of_a_hidden_test(c
     cells = [cell("answer", "a", "def f(x): return 1"), cell("test", "t", hidden("assert f(1)"))]
     verdict = court.grade(cells, handed=cells[1:])
     assert "no name 'f'" in verdict.items[0].message
-    assert verdict.notes == ("The cell `a` is missing.",)
+    assert verdict.notes[0].startswith("The cell `a` is missing: put it back")
     stub = cell("answer", "a", "def f(x):\n    raise NotImplementedError()")
     assert court.grade(cells, handed=[stub]).items[0].message == UNWRITTEN
 

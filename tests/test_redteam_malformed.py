@@ -10,9 +10,9 @@ from redteam.arena import as_text, pages
 from redteam.malformed import FULL, GRADED, REJECTED, SECRET
 from redteam.target import honest_cells, submission, target_notebook, told
 
+from w2s_lab.teach.grading.hand_ins import Refused, read_bytes
 from w2s_lab.teach.grading.process import Limits
 from w2s_lab.teach.grading.session import Options, grade_class
-from w2s_lab.teach.grading.submission import Refused, read_bytes
 
 pytestmark = [pytest.mark.slow, needs_box]
 HONEST = ("ada", "zoe")  # one before, one after all the others
