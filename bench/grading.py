@@ -35,7 +35,11 @@ from w2s_lab.teach.grading.process import Limits
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks" / "grading.md"
 START, END = "<!-- figures of bench/grading.py -->", "<!-- end of the figures -->"
-AIMS = {"00_orientation": ("numpy", 5_000), "01_indemnity": ("torch", 2_000)}  # an hour
+AIMS = {  # submissions an hour
+    "03_code": ("numpy", 5_000),
+    "00_orientation": ("numpy, resampling", 5_000),
+    "01_indemnity": ("torch", 2_000),
+}
 RATIO = 5  # times nbgrader's speed
 LOOK_SECONDS = 0.25  # between two looks at memory
 LIMITS = Limits(cell_seconds=3, call_seconds=2, notebook_seconds=10, memory_mb=512, files_mb=32)
