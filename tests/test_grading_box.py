@@ -197,7 +197,9 @@ x.append(subprocess.run(["env"], capture_output=True, text=True).stdout)
             one.told("open('/tmp/mine', 'w').write('x')\nopen('/dev/shm/mine', 'w')\nx = 1")
             x = "import os\nx = [os.listdir(p) for p in ('/tmp', '/dev/shm')], os.listdir('/proc')"
             files, processes = other.told(x)
-            assert files == [[], []]
+            # an environment that lies in /tmp is found there again
+            here = {Path(path).parts[2] for path in (sys.prefix, ROOT) if "/tmp/" in str(path)}
+            assert set(files[0]) <= here and files[1] == []
             assert [p for p in processes if p.isdigit()] == ["1"]
             users = {
                 one.told("import os\nx = os.getuid()"),

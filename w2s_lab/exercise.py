@@ -153,7 +153,10 @@ class Marks:
         try:
             call()
         except Exception as error:
-            if isinstance(error, NameError) or _unwritten(error):
+            ended = getattr(
+                error, "ended", False
+            )  # an endless loop was stopped: that is no refusal
+            if isinstance(error, NameError) or _unwritten(error) or ended:
                 raise
             return
         raise Unmet(words)

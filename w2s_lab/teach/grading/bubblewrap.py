@@ -3,6 +3,7 @@
 Source: bwrap(1). What still has to be done inside, for each submission, is in `isolation`.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from w2s_lab.assets import cache_dir
 from w2s_lab.errors import W2SError
-from w2s_lab.teach.grading.isolation import ASSETS, HOME
+from w2s_lab.teach.grading.isolation import ASSETS, COVERED, HOME, PRIVATE
 
 CACHED = (
     "assets",
@@ -71,8 +72,14 @@ def bubblewrap() -> list[str]:
             command += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
         elif os.path.isdir(f"/{name}"):
             command += ["--ro-bind", f"/{name}", f"/{name}"]
-    for path in _readable():
+    covered = {}
+    for number, path in enumerate(_readable()):
         command += [*_folders(path), "--ro-bind", path, path]
+        if any(Path(path).is_relative_to(folder) for folder in PRIVATE):
+            # An environment in /tmp, say, which private files will cover: to be found again
+            kept = covered[f"/kept/{number}"] = path
+            command += ["--perms", "0755", "--dir", "/kept", "--ro-bind", kept, f"/kept/{number}"]
+    command += ["--setenv", COVERED, json.dumps(covered)]
     for cached in CACHED:
         if (cache_dir() / cached).is_dir():
             inside = f"{ASSETS}/{cached}"

@@ -10,7 +10,10 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView, KeysView, ValuesView
+from datetime import date, datetime
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 DEPTH = 60
@@ -19,6 +22,7 @@ LONGEST_INT = 16_384  # hexadecimal digits
 COLLISIONS = 1_000  # keys with one hash: more are an attack, not chance
 # objects that stay where they are: one of the box's, a function of the judge's, or a name to import
 OBJECTS = ("remote", "function", "import")
+DATED = (date, datetime)
 IMMUTABLE = (int, float, complex, str, bytes, type(None))  # whether two are one cannot matter
 ARRAY_KINDS = re.compile(r"[<>|=]?[biufc]\d{1,2}")
 TENSOR_KINDS = [
@@ -103,6 +107,16 @@ class _Encoder:
             return {"!": type(value).__name__, "v": _text(bytes(value))}
         if isinstance(value, range):
             return {"!": "range", "v": [value.start, value.stop, value.step]}
+        if isinstance(value, Fraction):
+            return {"!": "fraction", "v": [inner(value.numerator), inner(value.denominator)]}
+        if type(value) in DATED:
+            return {"!": type(value).__name__, "v": value.isoformat()}
+        if isinstance(value, Decimal):
+            return {"!": "decimal", "v": str(value)}
+        if isinstance(value, (KeysView, ItemsView)):
+            return {"!": "set", "v": [inner(item) for item in value]}
+        if isinstance(value, ValuesView):
+            return [inner(item) for item in value]
         sent = _numeric(value)
         if sent is None and isinstance(value, complex):
             sent = {"!": "complex", "v": [inner(value.real), inner(value.imag)]}
@@ -223,6 +237,12 @@ class _Decoder:
             return raw if kind == "bytes" else bytearray(raw)
         if kind == "range":
             return range(*_whole(v, 3))
+        if kind == "fraction":
+            return Fraction(*map(int, map(inner, v)))
+        if kind == "decimal" and len(v) <= LONGEST_INT:
+            return Decimal(v)
+        if kind in ("date", "datetime"):
+            return {one.__name__: one for one in DATED}[kind].fromisoformat(v)
         if kind == "tuple":
             return tuple(inner(item) for item in _list(v))
         if kind in ("set", "frozenset"):

@@ -164,7 +164,8 @@ class Grader:
 
     def _judge(self) -> tuple[Line, Handle]:
         """A line to a new judge, and power over its process."""
-        about, judges = {"data_mb": JUDGE_MB}, self.judges
+        most = int(self.limits.notebook_seconds + OVERTIME) + 1
+        about, judges = {"data_mb": JUDGE_MB, "cpu_seconds": most}, self.judges
         try:
             try:
                 end, process = judges.fork(about)

@@ -6,6 +6,7 @@ nothing from one student to the next (namespaces(7), capabilities(7), seccomp(2)
 """
 
 import ctypes
+import json
 import os
 import random
 import resource
@@ -16,13 +17,14 @@ from w2s_lab.teach.grading import seccomp
 
 HOME = "/student"
 ASSETS = "/assets"
+COVERED = "W2S_COVERED"  # where to find again what private files cover: {kept: path}, as JSON
 PRIVATE = ("/tmp", HOME, "/dev/shm")  # what can be written, each its own small file system
 FIRST_UID = 61_000  # as root: a user of its own for each place in the class
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 1 << 18
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 1, 24, 47, 4
+PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 24, 47, 4
 CAPABILITY_VERSION_3 = 0x20080522
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -65,6 +67,9 @@ def settle(place: int, limits: Mapping[str, int]) -> None:
     for folder in PRIVATE:
         path = folder.encode()
         _done(LIBC.mount(b"tmpfs", path, b"tmpfs", MS_NOSUID | MS_NODEV, options), folder)
+    for kept, covered in json.loads(os.environ.pop(COVERED, "{}")).items():
+        os.makedirs(covered, mode=0o755)
+        _done(LIBC.mount(kept.encode(), covered.encode(), None, MS_BIND | MS_REC, None), covered)
     # Mapped and shared, /dev/zero would be memory that nobody is charged for
     _done(LIBC.mount(b"/dev/null", b"/dev/zero", None, MS_BIND, None), "/dev/zero")
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
@@ -104,9 +109,12 @@ def limit_self(limits: Mapping[str, int]) -> None:
     reseed()
 
 
-def limit_judge(data_mb: int) -> None:
-    """A judge runs no student's code, but what it is sent must not fill the machine."""
+def limit_judge(data_mb: int, cpu_seconds: int) -> None:
+    """A judge runs no student's code, but what it is sent must not fill the machine, nor keep it
+    busy when nobody waits for the verdict any more.
+    """
     resource.setrlimit(resource.RLIMIT_DATA, (data_mb << 20, data_mb << 20))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     reseed()
 
 
@@ -117,12 +125,6 @@ def reseed() -> None:
         numpy.random.seed()
     if torch := sys.modules.get("torch"):
         torch.seed()
-
-
-def die_with_parent() -> None:
-    """The kernel ends this process when the one that forked it ends."""
-    if sys.platform == "linux":
-        LIBC.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)
 
 
 def _limit(limits: Mapping[str, int]) -> None:

@@ -31,6 +31,8 @@ ANSWER_LENGTH = 100_000  # characters that are kept of one answer
 SAID = 400  # characters of one message
 NOTES = 30
 WAITS = "A person will grade it."
+STOPPED = "Your code stopped with"  # how `Marks` tells of an exception
+ENDED = tuple(f"{STOPPED} {kind}." for kind in ("TimeoutError", "MemoryError"))
 CELL_FILE = re.compile(r"<ipython-input-[^>]*>")  # IPython's name for a cell
 
 
@@ -88,7 +90,8 @@ def grade(
         submission = read_cells(raw, plan.known | plan.idle, plan.name)
     except Refused as refused:
         return rejected(plan, f"Your notebook {refused.reason}.")
-    first = _Pass(plan, submission, supply, tell=tell).outcome(at_end)
+    trusted = at_end is not None
+    first = _Pass(plan, submission, supply, tell=tell, trusted=trusted).outcome(at_end)
     took = time.monotonic() - began
     if first.curtailed and supply.left > took:
         # Once more without hidden tests, for the words that were held back; the points stay
@@ -129,6 +132,7 @@ class _Pass:
 
     Args:
         hidden: whether hidden tests are run; without them every text may be shown.
+        trusted: it is the teacher's own, and nothing is held back.
     """
 
     def __init__(
@@ -139,11 +143,13 @@ class _Pass:
         *,
         hidden: bool = True,
         tell: Callable[[Item], None] = lambda item: None,
+        trusted: bool = False,
     ):
         self.plan, self.submission, self.supply = plan, submission, supply
-        self.hidden, self.tell = hidden, tell
+        self.hidden, self.tell, self.trusted = hidden, tell, trusted
         self.result = Outcome()
         self.secret_out = False  # whether a hidden test has been run on this process
+        self.testing_hidden = False  # whether one is being run
         by_reference = supply.by_reference
         self.ask = Ask(self._exchange, lambda: by_reference or exercise.BY_REFERENCE, _heard)
         self.line: Line | None = None
@@ -156,6 +162,7 @@ class _Pass:
             "get_ipython": lambda: Quiet(),
             "display": lambda *_, **__: None,
         }
+        self.ask.given = self.names
         self.fetched: dict[str, Any] = {}  # as they came from the box
         self.loads: set[str] = set()
         self.marks: set[int] = set()
@@ -251,16 +258,21 @@ class _Pass:
             reply = self.line.receive(seconds=seconds)
             until = time.monotonic() + seconds
             while isinstance(reply, dict) and "callback" in reply:  # of a function of the test's
+                if request["op"] == "run":
+                    raise BadFrame("a call of a test's function, in a cell")
+                answer = self.ask.called(reply)
+                if self.line is None:  # the function has called back, and that was the end
+                    raise Gone(self.why)
                 left = until - time.monotonic()
-                self.line.send(self.ask.called(reply), seconds=left)
+                self.line.send(answer, seconds=left)
                 reply = self.line.receive(seconds=left)
         except TimeoutError:
             self.why = f"it did not answer within {seconds:.3g} seconds"
-            raise TimeoutError(self._lost()) from None
+            raise _ended(TimeoutError(self._lost())) from None
         except (Ended, BadFrame) as error:
             self.why = "its process ended" if isinstance(error, Ended) else f"it sent {error}"
             why = self._lost()
-            raise (MemoryError if "memory" in why else Gone)(why) from None
+            raise _ended((MemoryError if "memory" in why else Gone)(why)) from None
         if not isinstance(reply, dict):
             self.why = "it sent something that is no answer"
             raise Gone(self._lost())
@@ -273,11 +285,14 @@ class _Pass:
             raise Gone(late if self.supply.left <= 0 else self.why or "its process ended")
         self.restarts -= 1
         self.line = Line(self.supply.new(), most=FROM_BOX, elements=ELEMENTS)
-        self.secret_out = False
+        self.secret_out = self.testing_hidden
         again, self.ran = self.ran, []
-        for name, source in again:
-            seconds = self.supply.limits.cell_seconds
-            self._request({"op": "run", "source": source}, seconds)
+        for place, (name, source) in enumerate(again, start=1):
+            try:
+                self._request({"op": "run", "source": source}, self.supply.limits.cell_seconds)
+            except (Gone, TimeoutError, MemoryError):
+                self.ran += again[place:]  # only what did not end a second time is left out
+                raise
             self.ran.append((name, source))
 
     def _lost(self) -> str:
@@ -328,8 +343,8 @@ class _Pass:
         source = step.source if self.hidden else step.visible
         if not source:
             return None
-        secret = self.hidden and step.hidden
-        self.secret_out = self.secret_out or secret
+        self.testing_hidden = self.hidden and step.hidden
+        self.secret_out = before = self.secret_out or self.testing_hidden
         self.loads |= step.loads
         error: BaseException | None = None
         value = None
@@ -341,15 +356,19 @@ class _Pass:
             raise
         except BaseException as caught:  # SystemExit in a test as well
             error = caught
+        finally:
+            self.testing_hidden = False
+        # its words may come from the process that it began on and from those that replaced it
+        secret = before or self.secret_out
         marks = self._new_marks()
         points = 0.0 if error is not None else points_of(value, step.points)
-        cases = tuple(self._told(case, one) for one in marks for case in one.cases)
-        message = "" if error is None else self._words(error, source, step)
+        cases = tuple(self._told(case, one, secret) for one in marks for case in one.cases)
+        message = "" if error is None else self._words(error, source, step, secret)
         if not message:
             message = " ".join(f"{case.title}: {case.said}" for case in cases if case.said)
         if not message and points < step.points:
             message = "Part of it holds." if points else "It does not hold."
-        if (message or any(case.said for case in cases)) and self.secret_out and step.visible:
+        if (message or any(case.said for case in cases)) and secret and step.visible:
             self.result.curtailed = True
         return Item(step.grade_id, points, step.points, plain(message, 4 * SAID), cases)
 
@@ -357,9 +376,10 @@ class _Pass:
         """Runs a test; returns the value of its last line if that is an expression."""
         return execute(source, name, Shared(self.names, self.plan.theirs, self.ask))
 
-    def _words(self, error: BaseException, source: str, step: Step) -> str:
+    def _words(self, error: BaseException, source: str, step: Step, secret: bool) -> str:
         """What a student may read of an exception that ended a test."""
-        return of_error(error, source, step, self.plan.theirs, secret=self.secret_out)
+        secret = secret and not self.trusted
+        return of_error(error, source, step, self.plan.theirs, secret=secret)
 
     def _new_marks(self) -> list[exercise.Marks]:
         found = [value for value in self.names.values() if isinstance(value, exercise.Marks)]
@@ -368,11 +388,14 @@ class _Pass:
         self.names["__marks__"] = [*self.names.get("__marks__", ()), *new]  # an id is not reused
         return new
 
-    def _told(self, case: exercise.Told, marks: exercise.Marks) -> Case:
+    def _told(self, case: exercise.Told, marks: exercise.Marks, secret: bool) -> Case:
         """A case as the student may read it."""
         said = case.said
-        if said and not marks.hidden and self.secret_out:
-            said = GENERIC
+        if said and secret and not self.trusted:
+            if not marks.hidden:
+                said = GENERIC
+            elif said.startswith(STOPPED) and said not in ENDED:  # a choice among many is a message
+                said = f"{STOPPED} an error."
         return Case(plain(case.title, SAID), case.points, case.most, plain(said, SAID))
 
     def _manual(self, step: Step, own: Any) -> Item:
@@ -394,6 +417,12 @@ def _extras(submission: Submission, known: frozenset[str]) -> dict[str, list[str
         elif cell.kind == "code" and cell.source.strip():
             found.setdefault(anchor, []).append(cell.source)
     return found
+
+
+def _ended(error: Exception) -> Exception:
+    """Marks an exception as the end of the student's process: no case may take it for an answer."""
+    error.ended = True  # type: ignore[attr-defined]
+    return error
 
 
 def _capital(words: str) -> str:

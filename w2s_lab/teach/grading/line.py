@@ -35,14 +35,20 @@ def pack(message: Any, most: int = INTO_BOX) -> bytes:
     return HEAD.pack(len(text)) + text
 
 
+def values_in(text: bytes) -> int:
+    """How many values JSON holds at most, without parsing it: each but the first has one of these
+    before it; those inside of texts count as well.
+    """
+    return sum(map(text.count, (b"[", b"{", b",", b":")))
+
+
 def unpack(text: bytes, *, elements: int | None = ELEMENTS) -> Any:
     """The message in a frame; `elements` bounds how many values it may hold.
 
     Raises:
         BadFrame: too many values, or no JSON.
     """
-    # Each value but the first has one of these before it; those inside of texts count as well
-    if elements is not None and sum(map(text.count, (b"[", b"{", b",", b":"))) > elements:
+    if elements is not None and values_in(text) > elements:
         raise BadFrame("too many values")
     try:
         return json.loads(text.decode("utf-8", "surrogatepass"), parse_constant=_no_constant)

@@ -106,7 +106,7 @@ def judge(line: Line, about: dict) -> None:
     """A child that grades one submission."""
     from w2s_lab.teach.grading.court import serve
 
-    isolation.limit_judge(about["data_mb"])
+    isolation.limit_judge(about["data_mb"], about["cpu_seconds"])
     serve(line)
 
 

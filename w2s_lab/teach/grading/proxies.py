@@ -7,9 +7,10 @@ value and is equal to nothing, because then the student's own code would be aske
 import builtins
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 from w2s_lab.teach.grading.codec import BadFrame, decode, encode
@@ -66,6 +67,9 @@ class Stand:
 
     def __getitem__(self, key: Any) -> Any:
         return self.__request("item", key=self.__ask.sent(key))
+
+    def __next__(self) -> Any:
+        return self.__request("next")
 
     def __len__(self) -> int:
         length = self.__request("length")
@@ -125,6 +129,7 @@ class Ask:
     ):
         self.exchange, self.by_reference, self.heard = exchange, by_reference, heard
         self.generation = 0
+        self.given: Mapping[str, Any] = {}  # the teacher's names: exception classes among them
         self.functions: list[Callable] = []  # the test's own, which the box may call
 
     def request(self, op: str, **about: Any) -> Any:
@@ -166,11 +171,18 @@ class Ask:
             if not (isinstance(pair, list) and len(pair) == 2 and pair[0] in wanted):
                 raise BadFrame("names that nobody asked for")
             name = pair[0]
-            values[name] = decode(pair[1], partial(self._stand, name=name))
+            with contextlib.suppress(BadFrame):  # one that cannot be read is missing, not the rest
+                values[name] = decode(pair[1], partial(self._stand, name=name))
         return values
 
     def bind(self, name: str, value: Any) -> None:
-        """Gives a name in the box a value, if it can be sent: in one kernel a test would do so."""
+        """Gives a name in the box a value, if it can be sent: in one kernel a test would do so.
+
+        Plain data go there only where arguments come back too: a test that keeps what it expects
+        under a student's name would tell it.
+        """
+        if not (callable(value) or isinstance(value, Stand) or self.by_reference()):
+            return
         with contextlib.suppress(TypeError, ValueError):
             self._reply({"op": "bind", "name": name, "value": self.sent(value)})
 
@@ -218,7 +230,7 @@ class Ask:
         if isinstance(printed, str) and printed:
             self.heard(printed)
         if reply.get("ok") is not True:
-            raise failure(reply)
+            raise failure(reply, self.given)
         return reply
 
     def _value(self, reply: dict) -> Any:
@@ -278,14 +290,14 @@ def _kept(old: Any, new: Any) -> Any:
     return old if (mutable and same) or isinstance(old, Stand) else new
 
 
-def failure(reply: dict) -> Exception:
-    """The exception that a reply tells of, as the nearest one of Python's own."""
+def failure(reply: dict, given: Mapping[str, Any] = MappingProxyType({})) -> Exception:
+    """The exception that a reply tells of, as the nearest one of Python's own or of `given`."""
     names = reply.get("error")
     text = reply.get("text")
     text = text[:TEXT] if isinstance(text, str) else ""
     kind: type[Exception] = RuntimeError
     for name in names if isinstance(names, list) else []:
-        found = getattr(builtins, name, None) if isinstance(name, str) else None
+        found = given.get(name, getattr(builtins, name, None)) if isinstance(name, str) else None
         if isinstance(found, type) and issubclass(found, Exception):
             if not issubclass(found, STOPPING):
                 kind = found

@@ -3,11 +3,13 @@
 It can be stopped at any moment and started again: what is in the gradebook is not graded twice.
 """
 
+import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from warnings import warn
 
@@ -62,7 +64,7 @@ def grade_class(
     with open_grader(assignment, **settings) as grader, Gradebook(gradebook) as book:
         for line in grader.gate():
             warn(f"{grader.name}: {line}; the test may be at fault", stacklevel=2)
-        sheet = grader.sheet
+        sheet = _sheet(grader, options)
         book.add_sheet(sheet)
         below = Path(submissions)
         for one in bar(hand_ins, "reading hand-ins", unit="file"):
@@ -108,6 +110,7 @@ def _grade_pending(
     options: Options,
 ) -> None:
     """Grades all that the gradebook has no result for; each result is kept as it comes."""
+    owners = Counter(sha for sha, _ in book.handed_in(sheet.name).values())
     failures: dict[str, int] = {}
     running: dict[Future, tuple[str, str]] = {}
     waiting = [(student, sha) for student, sha, _ in book.pending(sheet)]
@@ -118,7 +121,10 @@ def _grade_pending(
                 # a few in advance, so that nobody waits while a result is written
                 while waiting and len(running) < 2 * side_by_side:
                     student, sha = waiting.pop(0)
-                    seed = student_seed(student, sheet.name) if options.seed_by_student else 0
+                    # Bytes that several have handed in were copied whole, and have one result:
+                    # with everybody's numbers, whoever comes first
+                    own = options.seed_by_student and owners[sha] == 1
+                    seed = student_seed(student, sheet.name) if own else 0
                     book.begin(sha, sheet.grader)
                     running[executor.submit(work, book.submission(sha), seed)] = student, sha
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -137,6 +143,13 @@ def _grade_pending(
     finally:
         for future in running:
             future.cancel()
+
+
+def _sheet(grader: Grader, options: Options) -> Sheet:
+    """The assignment as it is graded here; with other numbers it has other results."""
+    told = f"{grader.sheet.grader} seed by student".encode()
+    own = hashlib.sha256(told).hexdigest()
+    return replace(grader.sheet, grader=own) if options.seed_by_student else grader.sheet
 
 
 def _for_a_person(sheet: Sheet, reason: str) -> Verdict:

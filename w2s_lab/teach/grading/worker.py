@@ -20,11 +20,11 @@ from operator import attrgetter
 from typing import Any
 
 from w2s_lab.teach.grading.codec import decode, encode
-from w2s_lab.teach.grading.line import FROM_BOX, Ended, Line, pack
+from w2s_lab.teach.grading.line import ELEMENTS, FROM_BOX, Ended, Line, pack, values_in
 
 PRINTED = 64 << 10  # characters of one request's output that are kept
 TEXT = 2_000  # characters of an exception's text
-KEPT = 10_000  # objects that stay here and have a number
+KEPT = 100_000  # objects that stay here and have a number
 MOST_ITEMS = 10_000  # of an endless iterator
 
 
@@ -95,6 +95,15 @@ class _Desk:
             reply = _failure(error)
         return reply | {"printed": out.taken()}
 
+    def reply(self, request: dict) -> None:
+        """Answers one request over the line."""
+        answer = self.answer(request)
+        try:
+            frame = pack(answer, FROM_BOX)
+        except (ValueError, TypeError) as error:
+            frame = pack(_failure(error))
+        self.line.end.sendall(frame)
+
     def on_run(self, request: dict) -> dict:
         done = self.shell.run_cell(request["source"], store_history=False)
         error = done.error_before_exec or done.error_in_exec
@@ -103,7 +112,19 @@ class _Desk:
     def on_get(self, request: dict) -> dict:
         names = self.shell.user_ns
         there = [name for name in request["names"] if name in names]
-        return {"ok": True, "value": [[name, self._sent(names[name])] for name in there]}
+        room, elements, told = FROM_BOX - (64 << 10), ELEMENTS - 10_000, []
+        for name in there:
+            try:
+                sent = encode(names[name], self._keep)
+                text = pack(sent, room)
+                count = values_in(text)
+                if count > elements:
+                    raise ValueError
+            except Exception:  # too large, or made to be no data: other names can be sent for that
+                sent, text, count = self._keep(names[name]), b"", 0
+            room, elements = room - len(text), elements - count
+            told.append([name, sent])
+        return {"ok": True, "value": told}
 
     def on_call(self, request: dict) -> dict:
         target = self._target(request)
@@ -140,6 +161,9 @@ class _Desk:
     def on_items(self, request: dict) -> dict:
         return self._value(list(itertools.islice(iter(self._target(request)), MOST_ITEMS)))
 
+    def on_next(self, request: dict) -> dict:
+        return self._value(next(self._target(request)))
+
     def on_text(self, request: dict) -> dict:
         return self._value((repr if request["form"] == "repr" else str)(self._target(request)))
 
@@ -171,7 +195,8 @@ class _Desk:
         def function(*args: Any, **kwargs: Any) -> Any:
             given = encode([list(args), kwargs], self._keep)
             self.line.send({"callback": told["n"], "args": given})
-            reply = self.line.receive()
+            while "op" in (reply := self.line.receive()):  # it calls back, into this process
+                self.reply(reply)
             if "error" in reply:
                 kind = getattr(builtins, reply["error"], RuntimeError)
                 raise kind(reply["text"])
@@ -207,12 +232,7 @@ def serve(line: Line, shell: Any) -> None:
             request = line.receive()
         except Ended:
             return
-        reply = desk.answer(request)
-        try:
-            frame = pack(reply, FROM_BOX)
-        except (ValueError, TypeError) as error:
-            frame = pack(_failure(error))
-        line.end.sendall(frame)
+        desk.reply(request)
 
 
 def main() -> None:
