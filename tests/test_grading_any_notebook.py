@@ -253,7 +253,7 @@ def test_a_right_answer_to_each_task_gets_full_marks(odd):
         ({"stack": "from collections import deque as Stack"}, {"class"}),  # it has no push
         ({"values": "l = x = w = total = 0"}, {"data", "in-place"}),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(value)),  # a set's own order differs between processes
 )
 def test_a_wrong_answer_costs_its_own_points(odd, answers, costs):
     assert lost(odd.grade(handed_in(**answers))) == costs

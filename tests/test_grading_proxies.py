@@ -280,6 +280,11 @@ def test_names_that_do_not_exist_are_left_out():
 
 def test_a_value_is_bound_and_unbound_in_the_box():
     box = Box(f=1)
+    box.ask.bind("f", len)
+    assert box.names["f"] is len
+    box.ask.bind("f", [1, (2,)])  # a test may keep there what it expects: that is not told
+    assert box.names["f"] is len
+    box.ask.by_reference = lambda: True
     box.ask.bind("f", [1, (2,)])
     assert box.names["f"] == [1, (2,)]
     box.ask.bind("f", object())  # cannot be sent: it stays as it is

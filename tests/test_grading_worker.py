@@ -125,8 +125,9 @@ def test_a_request_that_makes_no_sense_is_a_failure_and_no_end(worker):
 
 
 def test_a_value_too_large_is_a_failure_and_no_end(worker):
-    worker.run("big = 'x' * (5 << 20)\ndef f(): return big")
-    assert worker.ask("get", names=["big"])["error"][0] == "ValueError"
+    worker.run("big, small = 'x' * (5 << 20), 1\ndef f(): return big")
+    (_, big), (_, small) = worker.ask("get", names=["big", "small"])["value"]
+    assert big["!"] == "remote" and small == 1  # the other name is there all the same
     assert worker.call("f")["error"][0] == "ValueError"
     assert worker.run("1")["ok"]
 

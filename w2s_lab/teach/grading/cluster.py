@@ -44,7 +44,7 @@ def connect(scheduler: str) -> Iterator[tuple[Executor, int]]:
     except (OSError, ValueError, TimeoutError):
         mend = "start one with `dask scheduler` and give the address that it prints"
         raise W2SError("no scheduler answers there", where=scheduler, mend=mend) from None
-    with client, _unlogged():
+    with _unlogged(), client:
         threads = sum(client.nthreads().values())
         if not threads:
             mend = f"start some with `dask worker {scheduler}`"
