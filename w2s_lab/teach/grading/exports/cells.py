@@ -65,7 +65,8 @@ def read(path: str | Path) -> list[list[str]]:
     try:
         text = Path(path).read_text("utf-8-sig")
         first = text.partition("\n")[0]
-        rows = list(csv.reader(io.StringIO(text), delimiter=max(",;", key=first.count)))
+        delimiter = max(",;", key=first.count)
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
     except FileNotFoundError:
         raise W2SError("no such file", where=str(path), mend=mend) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
