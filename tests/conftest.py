@@ -4,6 +4,7 @@ It makes no data; each test file makes its own. Set before any module of the pac
 """
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -26,3 +27,20 @@ def pytest_runtest_setup(item):
 
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA device")
+
+
+@pytest.fixture
+def hurried():
+    """Ends a test that blocks."""
+    if not hasattr(signal, "alarm"):
+        yield
+        return
+
+    def late(*_):
+        raise AssertionError("it blocks")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import signal
 import socket
 import sys
 import unicodedata
@@ -244,23 +243,6 @@ def test_in_a_folder_of_all_students_a_time_is_nobodys(tmp_path):
 
 
 # --- the bytes ------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def hurried():
-    """Ends a test that blocks."""
-    if not hasattr(signal, "alarm"):
-        yield
-        return
-
-    def late(*_):
-        raise AssertionError("it blocks")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(10)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("size", [0, 1, 99, 100])

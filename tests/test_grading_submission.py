@@ -2,7 +2,6 @@
 
 import copy
 import json
-import signal
 import threading
 import unicodedata
 from pathlib import Path
@@ -15,23 +14,6 @@ from w2s_lab.teach.grading.submission import Cell, Refused, Submission, read_cel
 
 NAME = "07_tiny"
 KNOWN = ("double", "double-check", "why")
-
-
-@pytest.fixture
-def hurried():
-    """Ends a test that blocks."""
-    if not hasattr(signal, "alarm"):
-        yield
-        return
-
-    def late(*_):
-        raise AssertionError("it blocks")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(10)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 def said(work, *arguments, **options):

@@ -259,8 +259,7 @@ ATTACKS = (
             "/proc/self/cgroup",
             "/proc/keys",
             "/proc/1/sched",
-            *glob.glob("/home/*/.*")[:20],
-            *glob.glob("/root/.*")[:20],
+            *(name for home in ("/home/*", "/root") for name in glob.glob(home + "/.*")[:20]),
         ):
             try:
                 found.append(path + ": " + open(path).read(2000))

@@ -21,7 +21,7 @@ from w2s_lab.teach.grading.codec import BadFrame
 from w2s_lab.teach.grading.line import Ended, Line
 from w2s_lab.teach.grading.plan import Plan, make_plan, release
 from w2s_lab.teach.grading.process import Handle, Limits, Worker
-from w2s_lab.teach.grading.verdict import GRADED, Item, Sheet, Verdict
+from w2s_lab.teach.grading.verdict import GRADED, Item, Sheet, Verdict, unscored
 
 JUDGE_MB = 4096  # data of one judge; it holds the tests' modules and what the box sent
 LOOK_SECONDS = 0.05  # between two looks at a worker's memory
@@ -269,10 +269,8 @@ class _Sitting:
     def _stopped(self, seconds: float) -> Verdict:
         """The verdict as far as it is known when the judge has to be stopped."""
         words = TOO_LONG.format(seconds)
-        items = tuple(
-            self.items.get(column.grade_id, Item(column.grade_id, 0.0, column.points, words))
-            for column in self.grader.plan.sheet.columns
-        )
+        blank = unscored(self.grader.plan.sheet, words)
+        items = tuple(self.items.get(item.grade_id, item) for item in blank)
         return Verdict(GRADED, items, (words,))
 
     def close(self) -> None:

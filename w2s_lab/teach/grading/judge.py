@@ -23,7 +23,7 @@ from w2s_lab.teach.grading.plan import ANSWER, GIVEN, MANUAL, PLAIN, TEST, Plan,
 from w2s_lab.teach.grading.process import Limits
 from w2s_lab.teach.grading.proxies import Ask, Gone
 from w2s_lab.teach.grading.submission import Refused, Submission, read_cells
-from w2s_lab.teach.grading.verdict import GRADED, REJECTED, Case, Item, Verdict
+from w2s_lab.teach.grading.verdict import GRADED, REJECTED, Case, Item, Verdict, unscored
 from w2s_lab.teach.grading.words import GENERIC, UNWRITTEN, of_error
 
 RESTARTS = 2  # of a student's process in one test: an endless loop costs its own task only
@@ -110,10 +110,7 @@ def grade(
 
 def rejected(plan: Plan, reason: str) -> Verdict:
     """The verdict on what cannot be read: no points, and why."""
-    items = tuple(
-        Item(column.grade_id, 0.0, column.points, "Not graded.") for column in plan.sheet.columns
-    )
-    return Verdict(REJECTED, items, (reason,))
+    return Verdict(REJECTED, unscored(plan.sheet, "Not graded."), (reason,))
 
 
 def _with_words(first: Outcome, told: Outcome) -> Outcome:

@@ -19,7 +19,7 @@ from w2s_lab.teach.grading.gradebook import Gradebook
 from w2s_lab.teach.grading.grader import TRIES, Grader, JudgeFailed, open_grader
 from w2s_lab.teach.grading.hand_ins import Refused, found, read_bytes
 from w2s_lab.teach.grading.process import Limits
-from w2s_lab.teach.grading.verdict import NEEDS_A_PERSON, Item, Sheet, Verdict
+from w2s_lab.teach.grading.verdict import NEEDS_A_PERSON, Sheet, Verdict, unscored
 from w2s_lab.teach.release import student_seed
 
 FAILED = "The grader failed on this submission; a person has to look at it."
@@ -154,5 +154,4 @@ def _sheet(grader: Grader, options: Options) -> Sheet:
 
 def _for_a_person(sheet: Sheet, reason: str) -> Verdict:
     warn(f"a submission needs a person: {reason}", stacklevel=2)
-    items = tuple(Item(column.grade_id, 0.0, column.points, FAILED) for column in sheet.columns)
-    return Verdict(NEEDS_A_PERSON, items, (FAILED,))
+    return Verdict(NEEDS_A_PERSON, unscored(sheet, FAILED), (FAILED,))

@@ -95,6 +95,11 @@ class Item:
     manual: bool = False
 
 
+def unscored(sheet: Sheet, message: str) -> tuple[Item, ...]:
+    """An item without points for each column, all with the same words."""
+    return tuple(Item(one.grade_id, 0.0, one.points, message) for one in sheet.columns)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What grading one submission came to.
