@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import save_model
 
-from w2s_lab import features
+from w2s_lab import features, models
 from w2s_lab.features import MAX_TOKENS, batches_of_like_length, token_states
 from w2s_lab.models import Trunk, trunk
 
@@ -226,6 +227,34 @@ def test_the_time_it_takes_to_load_the_model_is_not_counted(small, tmp_path, mon
     assert token_states(fresh, TEXTS).seconds_per_token == pytest.approx(0.5 / 21)
 
 
+@pytest.mark.parametrize("pool", [False, True])
+def test_reading_without_keeping_gives_what_is_kept_and_leaves_no_file(small, tmp_path, pool):
+    kept = token_states(small, TEXTS, pool=pool)
+    files = sorted(tmp_path.rglob("*"))
+    ids = features.token_ids(small, TEXTS)
+    seen = []
+    for batch, states in features.read(small, ids, pool=pool):
+        assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()  # the caller's own
+        for row, item in enumerate(batch):
+            count = 1 if pool else len(ids[item])
+            np.testing.assert_array_equal(states[row, :count], rows(kept, item))
+            seen.append(item)
+    assert sorted(seen) == list(range(len(TEXTS)))
+    assert sorted(tmp_path.rglob("*")) == files
+
+
+def test_states_computed_in_another_precision_are_kept_apart(small, monkeypatch):
+    plain = token_states(small, TEXTS)
+    monkeypatch.setattr(models, "gains_from_bfloat16", lambda device: True)
+    half = models.trunk(str(small.folder) + f":{small.layer}", device="cpu")
+    half = replace(half)  # a trunk of its own: the other one has loaded its model
+    assert half.dtype == "bfloat16"
+    other = token_states(half, TEXTS)
+    assert not np.array_equal(plain.flat, other.flat)
+    # 8 bits of mantissa: 1 part in 256 at each rounding
+    np.testing.assert_allclose(plain.flat, other.flat, atol=0.1, rtol=0.05)
+
+
 WRITER = """
 import sys, time
 from w2s_lab.features import token_states
@@ -243,7 +272,7 @@ def stuck(self, ids, mask):
 
 Trunk.states = stuck
 import w2s_lab.features
-w2s_lab.features.BATCH_TOKENS = 9  # three batches: 9 tokens, 5, 4 with 3
+w2s_lab.features.BATCH_TOKENS["cpu"] = 9  # three batches: 9 tokens, 5, 4 with 3
 found = token_states(trunk(sys.argv[1] + ":2", device="cpu"), sys.argv[3:])
 print(len(reached), float(abs(found.flat).sum(dtype="float64")), flush=True)
 """

@@ -3,10 +3,13 @@
 States are made up here; no model runs.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from w2s_lab import heads
 from w2s_lab.features import States
 from w2s_lab.heads import Heads, Inputs, Lessons, train
 
@@ -65,6 +68,34 @@ def test_heads_trained_together_equal_each_trained_alone(crowd, queries):
         alone = train(inputs, items, one, **settings).predict(inputs, items)
         np.testing.assert_allclose(together[i], alone[0], atol=1e-4)
     assert abs(together[0] - together[2]).max() > 0.01  # the lessons do differ
+
+
+def test_each_head_learns_at_its_own_rate(crowd, monkeypatch):
+    inputs, items, many = crowd
+    settings = {"epochs": 2, "order_seed": 2}
+    usual = Lessons.stack(many[:1] * 3)
+    mixed = replace(usual, rate=np.array([1.0, 3.0, 0.25]))
+    found = train(inputs, items, mixed, **settings).predict(inputs, items)
+    base = heads.LEARNING_RATE
+    for i, rate in enumerate((1.0, 3.0, 0.25)):
+        monkeypatch.setattr(heads, "LEARNING_RATE", base * rate)
+        alone = train(inputs, items, usual, **settings).predict(inputs, items)
+        np.testing.assert_allclose(found[i], alone[i], atol=1e-5)
+    assert abs(found[0] - found[1]).max() > 0.01  # the rates do matter
+    stacked = Lessons.stack([mixed, usual])
+    np.testing.assert_array_equal(stacked.rates, [1.0, 3.0, 0.25, 1.0, 1.0, 1.0])
+
+
+def test_the_written_out_gradient_of_attention_is_the_true_one():
+    torch.manual_seed(0)
+    query = torch.randn(3, 4, dtype=torch.double, requires_grad=True)
+    states = torch.randn(2, 5, 3, dtype=torch.double)
+    mask = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
+    attend = heads._Attend.apply
+    assert torch.autograd.gradcheck(lambda q: attend(q, states, mask), (query,))
+    # by hand: the shares of real tokens are a softmax over them alone
+    share = (states[1, :2] @ query).softmax(0)
+    torch.testing.assert_close(attend(query, states, mask)[1], share.T @ states[1, :2])
 
 
 def test_an_item_of_no_weight_has_no_influence(crowd):

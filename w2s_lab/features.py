@@ -7,7 +7,7 @@ weight is a miss, never a stale hit.
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from w2s_lab.models import Trunk
 from w2s_lab.progress import bar
 
 MAX_TOKENS = 384  # the longest clause of the indemnity task; longer texts are cut, for all alike
-BATCH_TOKENS = 4096  # states of one batch stay in the processor's cache
+# Padded tokens of one batch: a CPU keeps their states in its cache, a GPU has to be filled
+BATCH_TOKENS = {"cpu": 4096, "cuda": 65_536, "mps": 16_384}
 FORMAT = "2"  # raise it when what is stored changes
 
 
@@ -56,7 +57,9 @@ def token_states(trunk: Trunk, texts: Sequence[str], *, pool: bool = False) -> S
         W2SError: the cache cannot be written, or the disk is full.
     """
     kind = f"{trunk.key}-{trunk.layer}-{'mean' if pool else 'tokens'}-{MAX_TOKENS}-{FORMAT}"
-    home = cache_dir() / "features" / kind
+    home = (
+        cache_dir() / "features" / (kind if trunk.dtype == "float32" else f"{kind}-{trunk.dtype}")
+    )
     names = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
     shards = _shards(home)
     known = {name for shard in shards for name in shard.names}
@@ -106,32 +109,15 @@ def _gather(shards: list[_Shard], names: list[str]) -> States:
 
 def _compute(trunk: Trunk, texts: dict[str, str], pool: bool, folder: Path) -> None:
     """Writes states.npy, offsets.npy and meta.json for `texts` (name → text)."""
-    import torch
-
-    encoded = trunk.tokenizer(list(texts.values()), truncation=True, max_length=MAX_TOKENS)
-    # a text with no token at all still gets one row, so that no item is ever dropped
-    blank = trunk.tokenizer.unk_token_id or trunk.tokenizer.eos_token_id or 0
-    ids = [row or [blank] for row in encoded["input_ids"]]
+    ids = token_ids(trunk, list(texts.values()))
     lengths = np.array([len(row) for row in ids])
     rows = np.ones(len(ids), int) if pool else lengths
     offsets = np.concatenate([[0], rows.cumsum()])
     flat = None
     trunk.blocks()  # loads the model: its time is not the reading's
     started = time.perf_counter()
-    with torch.inference_mode(), bar(None, f"{trunk.name} reads", len(ids), unit="text") as seen:
-        for batch in batches_of_like_length(lengths, BATCH_TOKENS):
-            width = lengths[batch].max()
-            padded = torch.zeros(len(batch), width, dtype=torch.long)
-            mask = torch.zeros(len(batch), width, dtype=torch.long)
-            for row, item in enumerate(batch):
-                padded[row, : lengths[item]] = torch.tensor(ids[item])
-                mask[row, : lengths[item]] = 1
-            padded, mask = padded.to(trunk.device), mask.to(trunk.device)
-            states = trunk.states(padded, mask)
-            if pool:
-                states = (states * mask[..., None]).sum(1, keepdim=True)
-                states = states / mask.sum(1)[:, None, None]
-            states = states.half().cpu().numpy()
+    with bar(None, f"{trunk.name} reads", len(ids), unit="text") as seen:
+        for batch, states in read(trunk, ids, pool=pool):
             if flat is None:
                 shape = (int(offsets[-1]), states.shape[-1])
                 flat = np.lib.format.open_memmap(
@@ -146,6 +132,47 @@ def _compute(trunk: Trunk, texts: dict[str, str], pool: bool, folder: Path) -> N
     seconds = time.perf_counter() - started
     meta = {"names": list(texts), "seconds": seconds, "tokens": int(lengths.sum())}
     (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def token_ids(trunk: Trunk, texts: Sequence[str]) -> list[list[int]]:
+    """The token ids of each text, cut to `MAX_TOKENS`; at least one, so that no item is dropped."""
+    encoded = trunk.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)
+    blank = trunk.tokenizer.unk_token_id or trunk.tokenizer.eos_token_id or 0
+    return [row or [blank] for row in encoded["input_ids"]]
+
+
+def read(
+    trunk: Trunk, ids: Sequence[Sequence[int]], *, pool: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The states of texts given as token ids, batch by batch, longest first; nothing is kept.
+
+    Args:
+        pool: the mean over each text's tokens instead.
+
+    Yields:
+        places of a batch's texts in `ids`, (batch,), and their states, float16, (batch, tokens,
+        dim) padded on the right; (batch, 1, dim) with `pool`.
+    """
+    import torch
+
+    lengths = np.array([len(row) for row in ids])
+    budget = BATCH_TOKENS[torch.device(trunk.device).type]
+    for batch in batches_of_like_length(lengths, budget):
+        padded = np.zeros((len(batch), lengths[batch[0]]), np.int64)  # the longest comes first
+        for row, item in enumerate(batch):
+            padded[row, : lengths[item]] = ids[item]
+        mask = np.arange(padded.shape[1]) < lengths[batch, None]
+        inputs = torch.from_numpy(padded).to(trunk.device)
+        real = torch.from_numpy(mask.astype(np.int64)).to(trunk.device)
+        with (
+            torch.inference_mode()
+        ):  # not around `yield`: the caller's code is none of its business
+            states = trunk.states(inputs, real)
+            if pool:
+                states = (states.float() * real[..., None]).sum(1, keepdim=True)
+                states = states / real.sum(1)[:, None, None]
+            states = states.half().cpu().numpy()
+        yield batch, states
 
 
 def batches_of_like_length(lengths: np.ndarray, budget: int) -> list[np.ndarray]:

@@ -33,6 +33,7 @@ class Lessons:
         alpha: weight of the student's own hardened predictions, shape (students,).
         prior: class shares that those predictions are hardened to, shape (students, classes).
         seed: of the head's first weights, shape (students,).
+        rate: multiplies the learning rate, shape (students,) or one number for all.
     """
 
     target: np.ndarray
@@ -40,11 +41,17 @@ class Lessons:
     alpha: np.ndarray
     prior: np.ndarray
     seed: np.ndarray
+    rate: np.ndarray | float = 1.0
+
+    @property
+    def rates(self) -> np.ndarray:
+        """`rate` of each student, shape (students,)."""
+        return np.full(self.seed.shape, self.rate, float)
 
     @staticmethod
     def stack(many: "list[Lessons]") -> "Lessons":
         """All students of several lessons, one after another."""
-        columns = ("target", "weight", "alpha", "prior", "seed")
+        columns = ("target", "weight", "alpha", "prior", "seed", "rates")
         return Lessons(*(np.concatenate([getattr(one, c) for one in many]) for c in columns))
 
 
@@ -112,10 +119,7 @@ class Heads(torch.nn.Module):
         """Logits (heads, batch, classes) for states (batch, tokens, dim) and their mask."""
         batch, tokens, dim = states.shape
         if self.queries:
-            score = states.reshape(-1, dim) @ self.query.reshape(dim, -1)
-            score = score.view(batch, tokens, -1).masked_fill(~mask[..., None], -1e4)
-            share = score.softmax(1)  # (batch, tokens, heads * queries)
-            pooled = torch.bmm(share.transpose(1, 2), states)
+            pooled = _Attend.apply(self.query.reshape(dim, -1), states, mask)
             pooled = pooled.view(batch, self.heads, -1).transpose(0, 1)
         else:
             mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
@@ -129,6 +133,36 @@ class Heads(torch.nn.Module):
         for batch in batches_of_like_length(inputs.lengths[items], PREDICT_TOKENS):
             probs[:, batch] = self(*inputs.batch(items[batch])).softmax(-1).cpu().numpy()
         return probs
+
+
+class _Attend(torch.autograd.Function):
+    """Attention pooling with its gradient written out, for queries alone: states are frozen.
+
+    What autograd would do besides, a copy for the mask and one for its gradient, took a quarter of
+    a training step.
+    """
+
+    @staticmethod
+    def forward(ctx, query, states, mask):
+        """Means (batch, queries, dim) by queries (dim, queries) of states (batch, tokens, dim)."""
+        batch, tokens, dim = states.shape
+        score = (states.reshape(-1, dim) @ query).view(batch, tokens, -1)
+        score += torch.zeros_like(mask, dtype=score.dtype).masked_fill_(~mask, -1e4)[..., None]
+        share = score.softmax(1)  # (batch, tokens, queries)
+        pooled = torch.bmm(share.transpose(1, 2), states)
+        ctx.save_for_backward(states, share, pooled)
+        return pooled
+
+    @staticmethod
+    def backward(ctx, d_pooled):
+        states, share, pooled = ctx.saved_tensors
+        d_score = torch.bmm(states, d_pooled.transpose(1, 2))
+        # softmax: d_score = share * (d_share - sum over tokens of share * d_share), and that sum
+        # is the product of what came out with its gradient
+        d_score -= (d_pooled * pooled).sum(-1)[:, None]
+        d_score *= share
+        flat = states.reshape(-1, states.shape[-1])
+        return flat.T @ d_score.view(len(flat), -1), None, None
 
 
 def train(
@@ -148,7 +182,7 @@ def train(
     Args:
         inputs: states of all items.
         items: the n items to train on, in the order of the columns of `lessons`.
-        lessons: targets, weights, alphas and seeds of the K heads.
+        lessons: targets, weights, alphas, seeds and learning rates of the K heads.
         epochs: passes over the items.
         batch: texts in one step.
         after_epoch: called with the number of epochs done and the heads, for curves and stopping.
@@ -159,6 +193,7 @@ def train(
     weight = weight / weight.mean(1, keepdim=True)
     alpha = torch.as_tensor(lessons.alpha, dtype=torch.float32, device=device)
     prior = torch.as_tensor(lessons.prior, dtype=torch.float32, device=device)
+    rate = torch.as_tensor(lessons.rates, dtype=torch.float32, device=device)
     heads = Heads(lessons.seed, inputs.dim, target.shape[-1], queries).to(device)
     optimizer = torch.optim.AdamW(
         heads.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
@@ -178,12 +213,29 @@ def train(
                 loss.backward()
                 for group in optimizer.param_groups:
                     group["lr"] = LEARNING_RATE * (1 - step / steps)
-                optimizer.step()
+                _step(optimizer, heads, rate)
                 step += 1
                 seen.update()
             if after_epoch:
                 after_epoch(epoch + 1, heads)
     return heads
+
+
+def _step(optimizer, heads: Heads, rate: torch.Tensor) -> None:
+    """One step of each head at its own learning rate, times that of the optimizer.
+
+    AdamW's step is proportional to the learning rate, its weight decay included (Loshchilov and
+    Hutter 2019, algorithm 2), so each head goes its own share of the common way.
+    """
+    if (rate == 1).all():
+        optimizer.step()
+        return
+    before = [p.detach().clone() for p in heads.parameters()]
+    optimizer.step()
+    with torch.no_grad():
+        for p, old in zip(heads.parameters(), before, strict=True):
+            share = rate[None, :, None] if p is heads.query else rate[:, None, None]
+            p.copy_(old.lerp(p, share))
 
 
 def _shuffled(lengths: np.ndarray, batch: int, rng: np.random.Generator) -> list[np.ndarray]:

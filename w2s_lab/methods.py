@@ -28,6 +28,7 @@ class Method:
             the weak model's, afterwards the student's own.
         rounds: how often the student is trained anew on what it says itself.
         alpha: weight of the auxiliary confidence loss.
+        rate: multiplies the learning rate.
         stops_early: keep the epoch that fits the weak labels of the validation groups best.
         middle: train a model of middle strength in round 0.
         committee: listen to several weak models, each fitted to a resample of the same gold labels.
@@ -37,6 +38,7 @@ class Method:
     teach: Callable
     rounds: int = 1
     alpha: float = 0.0
+    rate: float = 1.0
     stops_early: bool = False
     middle: bool = False
     committee: bool = False

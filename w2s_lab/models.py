@@ -57,8 +57,13 @@ class Trunk(_Files):
         from transformers import AutoModel
 
         _hush()
-        loaded = AutoModel.from_pretrained(self.folder, dtype=torch.float32)
+        loaded = AutoModel.from_pretrained(self.folder, dtype=getattr(torch, self.dtype))
         return loaded.to(self.device).eval()
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in: "bfloat16" on a GPU that gains from it, else "float32"."""
+        return "bfloat16" if gains_from_bfloat16(self.device) else "float32"
 
     def at(self, layer: int) -> "Trunk":
         """The same model, read after another block."""
@@ -295,6 +300,14 @@ def pick_device(device: str = "auto") -> str:
     if not (number or "0").isdecimal() or int(number or 0) >= there.get(kind, 0):
         raise W2SError("no such device here", where=device, mend="choose auto or cpu")
     return device
+
+
+def gains_from_bfloat16(device: str) -> bool:
+    """Whether the device has units for it; CPUs that have are few, and the others get slower."""
+    import torch
+
+    cuda = torch.device(device).type == "cuda"
+    return cuda and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _depth(folder: Path) -> int:
