@@ -1,7 +1,7 @@
 # Two commands matter: `make lab` runs the first lab, `make test` runs every test. Both set up all
 # they need. `make help` lists the rest. Works with GNU make 3.81 (macOS) and later, without git.
 
-.PHONY: help lab test test-fast lint types assets drift unit-tests notebook-tests \
+.PHONY: help lab test test-fast lint types assets drift unit-tests gpu-tests notebook-tests \
         build format bench constraints clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -59,6 +59,10 @@ drift: .venv/.installed-dev  ## the committed notebooks are what their sources b
 unit-tests: .venv/.installed-dev  ## tests/
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
+# Skipped, each with a word, where there is none.
+gpu-tests: .venv/.installed-dev assets  ## the tests that need a GPU
+	$(BIN)/python -m pytest -m gpu
+
 # One process, so that torch has all cores. A cell may train on a slow laptop: 15 minutes.
 notebook-tests: .venv/.installed-dev  ## runs lessons and solutions, compares what claims and checks print
 	W2S_SIZE=lab W2S_QUIET=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 notebooks solutions
@@ -70,8 +74,8 @@ format: .venv/.installed-dev  ## rewrites the sources in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.installed-dev assets  ## every benchmark in bench/
-	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+bench: .venv/.installed-dev assets  ## the engine against its peers: ratios, memory, spread
+	$(BIN)/w2s-lab bench
 
 clean:  ## removes all that make made here (the cache of models and data lies elsewhere and stays)
 	rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -97,7 +101,7 @@ clean:  ## removes all that make made here (the cache of models and data lies el
 	@touch $@
 
 .venv/.installed-dev: .venv/.torch
-	@$(PIP) --no-build-isolation -e '.[dev,grade,cluster]'
+	@$(PIP) --no-build-isolation -e '.[dev,bench,grade,cluster]'
 	@touch .venv/.installed-lab $@
 
 # Newest releases within the ranges of pyproject.toml, all extras. torch keeps its version unless
@@ -109,7 +113,7 @@ constraints:  ## renews constraints.txt; then run make test
 	rm -rf $(FRESH)
 	python=$$($(FIND_PYTHON)) && $$python -m venv $(FRESH)
 	$(FRESH)/bin/python -m pip install --quiet torch==$(TORCH) setuptools
-	$(FRESH)/bin/python -m pip install --quiet --no-build-isolation -e '.[cluster,grade,docs,dev]'
+	$(FRESH)/bin/python -m pip install --quiet --no-build-isolation -e '.[bench,cluster,grade,docs,dev]'
 	@# A local tag such as +cpu names a build, not a release: another machine has other builds.
 	{ sed '/^[^#]/,$$d' constraints.txt; \
 	  $(FRESH)/bin/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+.*//'; \

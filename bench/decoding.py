@@ -1,70 +1,78 @@
-"""Batched greedy decoding against the library's own `generate`, on the same batch, in one run.
+"""Batched greedy decoding against the library's own `generate`, on the same prompts.
 
     python bench/decoding.py
 
-Both start from the prompts' token ids: ours reads them into a fresh cache first.
+Both start from the prompts' token ids: ours reads them into an empty cache first.
 """
 
 import os
 import tempfile
-import time
 from pathlib import Path
 
 os.environ["W2S_QUIET"] = "1"
 
 import torch
+from measuring import alternate, main, matmul_rate, row
 from transformers import AutoModelForCausalLM
 
 import w2s_lab as w2s
-from w2s_lab import assets, generate
+from w2s_lab import generate
 from w2s_lab.models import language_model
 
-ROWS, LIMIT, REPEATS = 64, 24, 3
+ROWS = {"smoke": 3, "lab": 64, "full": 512}
+LIMIT = {"smoke": 3, "lab": 24, "full": 64}
+REPEATS = {"smoke": 1, "lab": 3, "full": 5}
 
 
-def main() -> None:
-    task = w2s.load_task("code")
-    rows = task.splits["test"][:ROWS]
+def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
+    """One row: questions about functions, answered by the strong model."""
+    task = w2s.load_task("code", size="smoke" if size == "smoke" else "lab")
+    rows = [*task.splits["test"], *task.splits["transfer"]][: ROWS[size]]
     documents, questions = [task.inputs[i] for i in rows], [task.questions[i] for i in rows]
-    lm = language_model("smollm2")
-    plain = AutoModelForCausalLM.from_pretrained(lm.folder, dtype=torch.float32).eval()
-    top, cache = generate.Top(lm, lm.depth - 3, lm.depth), assets.cache_dir
+    lm = language_model("smollm2", device=device)
+    plain = AutoModelForCausalLM.from_pretrained(lm.folder, dtype=torch.float32).to(device).eval()
+    top, limit = generate.Top(lm, lm.depth - 3, lm.depth), LIMIT[size]
 
     def ours() -> list[str]:
+        cache = generate.cache_dir
         with tempfile.TemporaryDirectory() as folder:
             generate.cache_dir = lambda: Path(folder)
-            prompts = generate.Prompts(lm, documents, questions)
-            texts = generate.write(top, prompts, range(len(rows)), limit=LIMIT)
-            del prompts
-        generate.cache_dir = cache
+            try:
+                prompts = generate.Prompts(lm, documents, questions)
+                texts = generate.write(top, prompts, range(len(rows)), limit=limit)
+                del prompts
+            finally:
+                generate.cache_dir = cache
         return texts
 
+    ids = generate.Prompts(lm, documents, questions).ids
+    width = max(map(len, ids))
+    padded = torch.tensor([[0] * (width - len(one)) + list(one) for one in ids], device=device)
+    mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in ids], device=device)
+
     def theirs() -> list[str]:
-        ids = generate.Prompts(lm, documents, questions).ids
-        width = max(map(len, ids))
-        padded = torch.tensor([[0] * (width - len(one)) + list(one) for one in ids])
-        mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in ids])
-        options = {"do_sample": False, "max_new_tokens": LIMIT, "pad_token_id": 0}
+        options = {"do_sample": False, "max_new_tokens": limit, "pad_token_id": 0}
         with torch.inference_mode():
             said = plain.generate(padded, attention_mask=mask, eos_token_id=lm.end, **options)
         decode = lm.tokenizer.decode
         return [decode(one[width:], skip_special_tokens=True).strip() for one in said]
 
-    same = [a == b for a, b in zip(ours(), theirs(), strict=True)]
-    ratios = []
-    for _ in range(REPEATS):
-        seconds = []
-        for work in (ours, theirs):
-            started = time.perf_counter()
-            work()
-            seconds.append(time.perf_counter() - started)
-        ratios.append(seconds[1] / seconds[0])
-        print(f"ours {seconds[0]:.1f} s, generate {seconds[1]:.1f} s, ratio {ratios[-1]:.2f}")
-    middle = sorted(ratios)[REPEATS // 2]
-    print(
-        f"{ROWS} prompts, up to {LIMIT} tokens; {sum(same)} texts agree; median ratio {middle:.2f}"
-    )
+    mine, library = alternate(ours, theirs, repeats=REPEATS[size], device=device)
+    same = sum(a == b for a, b in zip(mine.value, library.value, strict=True))
+    written = sum(len(lm.tokenizer(text)["input_ids"]) + 1 for text in mine.value)
+    tokens = sum(map(len, ids))
+    operations = tokens * lm.flops_per_token(head=False) + written * lm.flops_per_token()
+    return [
+        row(
+            f"decoding, {len(rows)} prompts, up to {limit} tokens",
+            "transformers `generate`",
+            mine,
+            library,
+            share=operations / mine.median / matmul_rate(device),
+            agreement=f"{same} of {len(rows)} texts the same",
+        )
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    main(measure)

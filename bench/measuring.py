@@ -4,6 +4,7 @@ It knows none of the works. A row is a dict of plain values: "work", "peer", "ou
 "unit" and "ratio" (how many times better ours is), and what else is worth telling.
 """
 
+import argparse
 import os
 import platform
 import statistics
@@ -11,6 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from transformers.utils import logging
+
+logging.disable_progress_bar()
 
 LOOK = 0.02  # seconds between two looks at the memory
 
@@ -35,18 +40,13 @@ class Timed:
 
 
 def alternate(*works: Callable, repeats: int = 3, device: str = "cpu") -> list[Timed]:
-    """Each work measured `repeats` times, in turns, so that a slow minute hits all alike.
-
-    Each runs once before, untimed, unless `repeats` is 1.
-    """
+    """Each work measured `repeats` times, in turns, so that a slow minute hits all alike."""
     found = [Timed() for _ in works]
-    for turn in range(-(repeats > 1), repeats):
+    for _ in range(repeats):
         for work, timed in zip(works, found, strict=True):
-            seconds, megabytes, value = once(work, device)
-            if turn >= 0:
-                timed.seconds.append(seconds)
-                timed.megabytes = max(timed.megabytes, megabytes)
-                timed.value = value
+            seconds, megabytes, timed.value = once(work, device)
+            timed.seconds.append(seconds)
+            timed.megabytes = max(timed.megabytes, megabytes)
     return found
 
 
@@ -123,6 +123,34 @@ def row(work: str, peer: str, ours: Timed, theirs: Timed, **more) -> dict:
         "theirs_mb": theirs.megabytes,
         **more,
     }
+
+
+def main(measure: Callable[[str, str], list[dict]]) -> None:
+    """One benchmark by itself: what `python bench/NAME.py` does."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("--size", default="lab", choices=("smoke", "lab", "full"))
+    asked.add_argument("--device", default="cpu")
+    options = asked.parse_args()
+    show(measure(options.size, options.device), options.device)
+
+
+def show(rows: list[dict], device: str) -> None:
+    """Prints rows, after what they depend on."""
+    print(", ".join(f"{name} {value}" for name, value in environment(device).items()))
+    for one in rows:
+        print(f"{one['work']}\n  against {one['peer']}")
+        spread = f" [{one['lowest']:.2f}, {one['highest']:.2f}]" if "lowest" in one else ""
+        sides = f"ours {one['ours']:.4g}, theirs {one['theirs']:.4g} {one['unit']}"
+        print(f"  {sides}; ratio {one['ratio']:.2f}{spread}")
+        if "ours_mb" in one:
+            print(
+                f"  memory on top: ours {one['ours_mb']:.0f} MB, theirs {one['theirs_mb']:.0f} MB"
+            )
+        if "share" in one:
+            print(f"  share of the measured matrix rate: {one['share']:.0%}")
+        known = {"work", "peer", "ours", "theirs", "unit", "ratio", "lowest", "highest", "share"}
+        for name in one.keys() - known - {"ours_mb", "theirs_mb"}:
+            print(f"  {name}: {one[name]}")
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
