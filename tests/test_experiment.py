@@ -384,6 +384,29 @@ def test_what_a_seed_learns_does_not_depend_on_how_many_seeds_there_are(world):
         assert np.allclose(few.probs[name][0], more.probs[name][0], atol=1e-3), name
 
 
+def test_chosen_seeds_come_to_what_they_come_to_among_all(world):
+    task, settings = world
+    asked = {"methods": ("naive", "ensemble", "relabel"), "labels": 12}
+    every = run(task, **{**settings, **asked, "seeds": 4})
+    some_of = run(task, **{**settings, **asked, "seeds": (3, 1)})
+    assert some_of.seeds == 2 and some_of.provenance["seeds"] == [3, 1]
+    for name in every.probs:
+        np.testing.assert_allclose(
+            some_of.probs[name], every.probs[name][[3, 1]], atol=1e-3, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("seeds", [0, (), (1, 1), (-1,), (10_000,)])
+def test_seeds_that_cannot_be_are_refused(world, seeds):
+    with pytest.raises(W2SError, match="seeds is .*; give "):
+        some(world, seeds=seeds)
+
+
+def test_seeds_that_share_their_models_cannot_be_chosen(world):
+    with pytest.raises(W2SError, match=r"seeds is \(2, 3\); give how many, not which"):
+        run(replace(world[0], protocol="cascade"), seeds=(2, 3))
+
+
 def test_another_deal_of_the_groups_is_another_test_split(world):
     task, _ = world
     a, b = (some(world, split=seed) for seed in (1, 2))

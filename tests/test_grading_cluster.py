@@ -17,6 +17,7 @@ from grading import needs_box
 from redteam.target import as_bytes, honest_cells, submission, target_notebook
 
 from w2s_lab.cli import main
+from w2s_lab.errors import W2SError
 from w2s_lab.teach.grading import cluster
 from w2s_lab.teach.grading.gradebook import Gradebook
 
@@ -203,17 +204,17 @@ def test_an_address_where_nobody_listens_is_told_at_once(address):
         taken.bind(("127.0.0.1", 0))
         address = address.format(port=taken.getsockname()[1]) or "127.0.0.1:99999"
         began = time.monotonic()
-        with pytest.raises(cluster.W2SError, match="no scheduler answers there; start one") as told:
+        with pytest.raises(W2SError, match="no scheduler answers there; start one") as told:
             cluster.connect(address).__enter__()
         assert time.monotonic() - began < 5
     assert told.value.where == address
 
 
 def test_a_listener_that_is_no_scheduler_is_told_in_one_line(monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2)
+    monkeypatch.setattr("w2s_lab.cluster.CONNECT_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes the call and says nothing
         address = f"127.0.0.1:{mute.getsockname()[1]}"
-        with pytest.raises(cluster.W2SError, match="no scheduler answers there"):
+        with pytest.raises(W2SError, match="no scheduler answers there"):
             cluster.connect(address).__enter__()
 
 

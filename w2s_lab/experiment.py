@@ -5,7 +5,7 @@ interval, the zero-shot baseline and the held-out weak labels are added.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,6 +19,9 @@ from w2s_lab.methods import METHODS, Method, balanced, one_hot
 from w2s_lab.selection import Score
 from w2s_lab.shown import Shown
 from w2s_lab.text_methods import TEXT_METHODS, TextMethod
+
+MODELS = ("static", "minilm")  # weak, strong
+SEEDS = 5
 
 
 @dataclass(frozen=True, repr=False)
@@ -131,11 +134,12 @@ def run(
     weak: str | None = None,
     strong: str | None = None,
     methods=None,
-    seeds: int | None = None,
+    seeds: int | Sequence[int] | None = None,
     size: str | None = None,
     device: str = "auto",
     labels: int | None = None,
     split: int | None = None,
+    cluster: str | None = None,
 ):
     """Weak and strong performance, the ceiling, and what each method recovers of the gap.
 
@@ -153,12 +157,15 @@ def run(
             for a cascade `cascade.RULES`), or some of your own; by default all, but for texts not
             "soft".
         seeds: how many times all is repeated, each with other gold labels and other first weights,
-            or another part of the store; by default 5, for texts and stores 3.
+            or another part of the store; by default 5, for texts and stores 3. Or which, as (0, 3),
+            where a model labels by class: what a seed comes to does not depend on the others.
         size: "smoke", "lab" or "full"; default from W2S_SIZE.
         device: "auto", "cpu", "cuda", "mps".
         labels: gold labels for each weak model, or judged passages of a store; the task's own
             number by default.
         split: deal the groups anew with this seed.
+        cluster: a Dask scheduler's address, or a file of settings, see `cluster.connect`: its
+            workers do the work, one job for each seed where a model labels by class.
 
     Raises:
         W2SError: an unknown name, or more labels than there are.
@@ -170,19 +177,28 @@ def run(
     for name in methods or ():  # a misspelt name is told before anything is loaded
         if isinstance(name, str):
             known(name)
-    if seeds is not None and seeds < 1:
-        raise W2SError(f"seeds is {seeds}", where="run", mend="give 1 or more")
+    if seeds is not None:
+        numbers(seeds)
+    if cluster is not None:
+        from w2s_lab.grid import runs
+
+        asked = {"weak": weak, "strong": strong, "methods": methods, "seeds": seeds, "size": size}
+        asked |= {"task": task, "device": device, "labels": labels, "split": split}
+        return runs([asked], cluster)[0]
     if not isinstance(task, Task):
         task = load_task(task, size=default_size(size))
     if split is not None:
         task = task.resplit(split)
-    if other := _elsewhere(task):
+    if other := elsewhere(task):
+        if not isinstance(seeds, int | None):
+            mend = "give how many, not which: they share their models"
+            raise W2SError(f"seeds is {seeds}", where=task.name, mend=mend)
         asked = {"weak": weak, "strong": strong, "methods": methods, "seeds": seeds}
         return other(task, **asked, device=device, labels=labels, started=started)
-    weak, strong, seeds = weak or "static", strong or "minilm", seeds or 5
-    chosen = list(dict.fromkeys(METHODS if methods is None else methods))
-    chosen = [m if isinstance(m, Method) else METHODS[m] for m in chosen]
-    bench = protocol.Bench(task, weak, strong, device, seeds, labels)
+    weak, strong = weak or MODELS[0], strong or MODELS[1]
+    chosen = chosen_of(methods)
+    drawn = numbers(SEEDS if seeds is None else seeds)
+    bench = protocol.Bench(task, weak, strong, device, drawn, labels)
     probs, curves, facts = bench.everything(chosen)
     test = task.splits["test"]
     return Result(
@@ -192,7 +208,7 @@ def run(
         weak=weak,
         strong=strong,
         labels=bench.labels,
-        seeds=seeds,
+        seeds=bench.seeds,
         metric=task.metric,
         classes=task.classes,
         methods=tuple(m.name for m in chosen),
@@ -206,11 +222,53 @@ def run(
         curves=curves,
         cost=facts["cost"],
         seconds=time.perf_counter() - started,
-        provenance={**task.provenance, "split": split},
+        provenance={**task.provenance, "split": split} | told_of(drawn),
     )
 
 
-def _elsewhere(task: Task):
+def numbers(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """The numbers of so many seeds, or those that are given.
+
+    Raises:
+        W2SError: none, one of them twice, or one that is no number from 0 to 9,999.
+    """
+    if isinstance(seeds, int):
+        if seeds < 1:
+            raise W2SError(f"seeds is {seeds}", where="run", mend="give 1 or more")
+        return tuple(range(seeds))
+    found = tuple(int(seed) for seed in seeds)
+    if not found or len(set(found)) < len(found) or min(found) < 0 or max(found) > 9999:
+        mend = "give different numbers from 0 to 9,999, or how many"
+        raise W2SError(f"seeds is {seeds}", where="run", mend=mend)
+    return found
+
+
+def told_of(drawn: tuple[int, ...]) -> dict:
+    """Which seeds, for a result's provenance, if they are not the first ones."""
+    return {} if drawn == numbers(len(drawn)) else {"seeds": list(drawn)}
+
+
+def chosen_of(methods) -> list[Method]:
+    """The methods of these names, by default all there are, each once."""
+    asked = dict.fromkeys(METHODS if methods is None else methods)
+    return [m if isinstance(m, Method) else METHODS[m] for m in asked]
+
+
+def default_models(task: Task) -> dict[str, str]:
+    """Names of the weak and the strong model of a run that is asked for none."""
+    from w2s_lab import cascade_protocol, filter_protocol, text_protocol
+
+    pair = MODELS
+    if task.protocol == "filter":
+        pair = filter_protocol.MODELS
+    elif task.protocol == "cascade":
+        pair = cascade_protocol.MODELS
+    elif task.in_text:
+        pair = text_protocol.MODELS[task.size]
+    return dict(zip(("weak", "strong"), pair, strict=True))
+
+
+def elsewhere(task: Task):
     """The function that runs a task of another protocol than that of labels by class, if any."""
     if task.protocol == "filter":
         from w2s_lab.filter_experiment import run_filter

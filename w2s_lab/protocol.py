@@ -22,12 +22,16 @@ EPOCHS = 12  # passes over the transfer clauses
 GOLD_STEPS = 60  # with all of a head's few gold clauses in each step
 DIM = 192  # principal components of the token states that the students read: half the work
 COMMITTEE = 8  # weak models of the ensemble, each fitted to a resample of the gold labels
+FIRST = 5  # seed of the first of them: they come after the weak models of a run of five
 # what a finished run depends on besides its data: another text in one of these is another run
 ROOMS = ("models", "features", "heads", "losses", "methods", "metrics", "baselines", "protocol")
 
 
 class Bench:
-    """One run's task, models and states: what the weak models and all students share."""
+    """One run's task, models and states: what the weak models and all students share.
+
+    `seeds` is how many there are, or which: what a seed comes to does not depend on the others.
+    """
 
     def __init__(
         self,
@@ -35,14 +39,15 @@ class Bench:
         weak: str,
         strong: str,
         device: str,
-        seeds: int,
+        seeds: int | Sequence[int],
         labels: int | None = None,  # the task's own number, or as many as there are
     ):
         from w2s_lab.models import trunk
 
         supervise = task.splits["supervise"]
         labels = min(task.labels, len(supervise)) if labels is None else labels
-        self.task, self.seeds, self.labels = task, seeds, labels
+        self.numbers = np.arange(seeds) if isinstance(seeds, int) else np.array(seeds)
+        self.task, self.seeds, self.labels = task, len(self.numbers), labels
         self.weak_trunk, self.trunk = trunk(weak, device=device), trunk(strong, device=device)
         self.device = self.trunk.device
         self.classes = len(task.classes)
@@ -56,7 +61,7 @@ class Bench:
             )
         # one number per class is all that is used of the other gold labels of `supervise`
         self.prior = np.bincount(task.gold[supervise], minlength=self.classes) / len(supervise)
-        self.given = np.stack([self._draw(np.random.default_rng(s)) for s in range(seeds)])
+        self.given = np.stack([self._draw(np.random.default_rng(s)) for s in self.numbers])
 
     def everything(self, methods: Sequence[Method]):
         """Test probabilities by name, learning curves by name, and the costs and counts.
@@ -89,7 +94,7 @@ class Bench:
             digest.update(Path(__file__).with_name(f"{room}.py").read_bytes())
         for text in self.task.inputs:
             digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-        for array in (self.task.gold, self.given, *self.task.splits.values()):
+        for array in (self.task.gold, self.numbers, self.given, *self.task.splits.values()):
             digest.update(np.ascontiguousarray(array).tobytes() + b"|")
         trunks = [(t.key, t.layer, t.device) for t in (self.weak_trunk, self.trunk)]
         traits = [{**vars(m), "teach": m.teach.__qualname__} for m in methods]
@@ -133,13 +138,14 @@ class Bench:
             self._inputs[asked] = Inputs(states, fit, dim=dim, device=self.device)
         return self._inputs[asked]
 
-    def taught_by_gold(self, trunk, rows: np.ndarray, items: np.ndarray, *, linear: bool):
+    def taught_by_gold(self, trunk, rows: np.ndarray, items: np.ndarray, *, linear, seeds=None):
         """Probabilities (heads, items, classes) of heads that each learned its own gold labels.
 
         Args:
             rows: the items whose gold each head is given, repeats counted, (heads, labels).
             items: what is to be predicted.
             linear: a linear head on mean states instead of one that attends over tokens.
+            seeds: of the heads' first weights, (heads,); by default the run's own, a row for each.
         """
         from w2s_lab.heads import QUERIES, train
 
@@ -150,21 +156,23 @@ class Bench:
         member = one_hot(gold, self.classes) * counts[..., None]
         weight = (member / np.maximum(member.sum(1, keepdims=True), 1)).sum(-1)
         # `transfer` comes along, so that the scale does not depend on which items were given
-        columns = np.concatenate([given, items, self.task.splits["transfer"]])
+        # and the given ones last: runs of other seeds then ask for the same states in one order
+        columns = np.concatenate([items, self.task.splits["transfer"], given])
         inputs = self.inputs(trunk, columns, pool=linear, dim=None if linear else DIM)
-        here = np.arange(len(given) + len(items))
+        here = np.arange(len(columns))
+        seeds = self.numbers if seeds is None else seeds
         heads = train(
             inputs,
-            here[: len(given)],
-            self.lessons(one_hot(gold, self.classes), weight),
+            here[-len(given) :],
+            self.lessons(one_hot(gold, self.classes), weight, seed=seeds),
             epochs=GOLD_STEPS,
             batch=len(given),
             queries=0 if linear else QUERIES,
             desc=f"{trunk.name} on gold",
         )
-        return heads.predict(inputs, here[len(given) :])
+        return heads.predict(inputs, here[: len(items)])
 
-    def lessons(self, target, weight, *, alpha=0.0, seed=0):
+    def lessons(self, target, weight, *, alpha=0.0, seed=None, rate=1.0):
         from w2s_lab.heads import Lessons
 
         heads = len(target)
@@ -173,7 +181,8 @@ class Bench:
             weight,
             np.full(heads, alpha),
             np.tile(self.prior, (heads, 1)),
-            seed + np.arange(heads),
+            np.arange(heads) if seed is None else seed,
+            rate,
         )
 
     def weak_models(self) -> tuple[np.ndarray, np.ndarray]:
@@ -183,9 +192,14 @@ class Bench:
         """
         every = np.arange(len(self.task.inputs))
         rng = np.random.default_rng(0)
-        resamples = [rng.choice(row, (COMMITTEE, self.labels)) for row in self.given]
+        # drawn for all seeds up to the last, so that no seed depends on which others there are
+        upto = range(self.numbers.max() + 1)
+        drawn = [rng.choice(self.labels, (COMMITTEE, self.labels)) for _ in upto]
+        resamples = [row[drawn[s]] for s, row in zip(self.numbers, self.given, strict=True)]
         rows = np.concatenate([self.given, *resamples])
-        probs = self.taught_by_gold(self.weak_trunk, rows, every, linear=True)
+        members = FIRST + np.add.outer(COMMITTEE * self.numbers, np.arange(COMMITTEE)).ravel()
+        seeds = np.concatenate([self.numbers, members])
+        probs = self.taught_by_gold(self.weak_trunk, rows, every, linear=True, seeds=seeds)
         votes = probs[self.seeds :].reshape(self.seeds, COMMITTEE, len(every), -1)
         return probs[: self.seeds], votes.mean(1)
 
@@ -211,7 +225,9 @@ class Bench:
                 first = group is on_strong and turn == 0
                 if first:
                     jobs["ceiling"] = self.lessons(
-                        one_hot(gold, self.classes), balanced(gold, self.classes)
+                        one_hot(gold, self.classes),
+                        balanced(gold, self.classes),
+                        seed=self.numbers,
                     )
                 if not jobs:
                     continue
@@ -232,7 +248,9 @@ class Bench:
 
     def _taught(self, method: Method, probs, turn):
         target, weight = method.teach(probs, self.prior, turn)
-        return self.lessons(target, weight, alpha=method.alpha, seed=1000 * turn)
+        return self.lessons(
+            target, weight, alpha=method.alpha, seed=1000 * turn + self.numbers, rate=method.rate
+        )
 
     def _fit(self, inputs, transfer, validation, jobs, early, weak_validation):
         """Probabilities (seeds, items, classes) by name, and curves (epochs, 2) by name."""

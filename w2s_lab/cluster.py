@@ -1,0 +1,169 @@
+"""A Dask cluster to compute on: one that is there, or jobs of a batch system for the time of a run.
+
+It sends no work itself: `grid` does so with whole runs, grading with hand-ins.
+"""
+
+import logging
+import shutil
+import socket
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Executor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from w2s_lab.errors import W2SError
+
+CONNECT_SECONDS = 10
+GREETING = 2**20  # bytes; a scheduler's first message has some hundreds
+MINUTES = 30  # for the first job of a batch system to begin
+
+
+@contextmanager
+def connect(where: str) -> Iterator[tuple[Executor, int]]:
+    """An executor on a cluster, and how many calls it takes at the same time.
+
+    Args:
+        where: a scheduler's address, "tcp://HOST:PORT" or "tls://HOST:PORT"; or a YAML file for
+            dask-jobqueue, whose jobs are started now and ended afterwards: `cluster` (a class, such
+            as SLURMCluster), `jobs` (how many), `settings` (its keyword arguments), `minutes` (to
+            wait for the first job, 30 by default).
+
+    Raises:
+        W2SError: dask is not installed, nobody answers there, the cluster has no worker, or it goes
+            away meanwhile; a settings file that cannot be used.
+    """
+    with opened(where) as client, client.get_executor(pure=False) as executor:
+        # not pure: the same call made twice is two jobs
+        yield executor, sum(client.nthreads().values())
+
+
+@contextmanager
+def opened(where: str) -> Iterator:
+    """A `distributed.Client` of a cluster that has workers; arguments and errors as `connect`."""
+    try:
+        from distributed import Client, KilledWorker
+        from distributed.comm import CommClosedError
+        from distributed.versions import VersionMismatchWarning
+    except ImportError:
+        mend = "install it: pip install 'w2s-lab[cluster]'"
+        raise W2SError("dask is not installed", where="--cluster", mend=mend) from None
+    where = str(where)
+    with _unlogged(), _scheduler(where) as (scheduler, patience):
+        try:
+            with warnings.catch_warnings():  # what must agree is checked, and told in one line
+                warnings.simplefilter("ignore", VersionMismatchWarning)
+                client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError, TimeoutError):
+            raise _silent(where) from None
+        with client:
+            try:
+                if patience:
+                    client.wait_for_workers(1, timeout=60 * patience)
+            except TimeoutError:
+                mend = "see your queue (`squeue --me`), or give more `minutes` in the file"
+                what = f"no job has begun within {patience:g} minutes"
+                raise W2SError(what, where=where, mend=mend) from None
+            if not client.nthreads():
+                mend = f"start some with `dask worker {where}`"
+                raise W2SError("the cluster has no workers", where=where, mend=mend)
+            try:
+                yield client
+            except (CancelledError, CommClosedError, KilledWorker):
+                mend = "see to it and go on; nothing was lost"
+                raise W2SError("the cluster is gone", where=where, mend=mend) from None
+
+
+@contextmanager
+def _scheduler(where: str) -> Iterator[tuple]:
+    """What a Client connects to, and how many minutes it has to wait for workers."""
+    if where.endswith((".yaml", ".yml")):
+        started, minutes = _started(where)
+        with started:
+            yield started, minutes
+        return
+    from distributed import Security
+
+    try:
+        _knock(where)  # Client waits for ever for some that do not, and complains at its end
+    except (OSError, ValueError):
+        raise _silent(where) from None
+    if where.startswith("tls:") and not Security().get_connection_args("client")["ssl_context"]:
+        mend = "name them in Dask's settings: distributed.comm.tls.client.cert, .key and .ca-file"
+        raise W2SError("this needs certificates", where=where, mend=mend)
+    yield where, 0
+
+
+def _silent(where: str) -> W2SError:
+    mend = "start one with `dask scheduler` and give the address that it prints"
+    return W2SError("no scheduler answers there", where=where, mend=mend)
+
+
+def _started(file: str):
+    """The cluster of a settings file with its jobs asked for, and the minutes to wait for one."""
+    import yaml
+
+    try:
+        read = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        mend = "give the address of a scheduler or a file, see docs/cluster.md"
+        raise W2SError(f"cannot be read ({error.strerror})", where=file, mend=mend) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        said = f"this is no YAML ({error})"
+        raise W2SError(said, where=file, mend="begin with docs/cluster/slurm.yaml") from None
+    keys = {"cluster": str, "jobs": int, "settings": dict, "minutes": int | float}
+    asked: dict[str, Any] = {"settings": {}, "minutes": MINUTES}
+    asked |= read if isinstance(read, dict) else {}
+    for key in [*keys, *asked]:
+        good = key in keys and isinstance(asked.get(key), keys[key])
+        if not good or (key == "jobs" and asked[key] < 1):
+            what = f"`{key}` is {asked[key]!r}" if key in asked else f"`{key}` is not there"
+            mend = "it needs `cluster` (a class), `jobs` (a number) and `settings`"
+            raise W2SError(what, where=file, mend=mend)
+    try:
+        import dask_jobqueue
+    except ImportError:
+        mend = "install it: pip install dask-jobqueue"
+        raise W2SError("dask-jobqueue is not installed", where=file, mend=mend) from None
+    kinds = {name: v for name, v in vars(dask_jobqueue).items() if name.endswith("Cluster")}
+    kind = kinds.get(asked["cluster"])
+    if kind is None:
+        mend = f"choose one of: {', '.join(sorted(kinds))}"
+        raise W2SError(f"no cluster {asked['cluster']!r}", where=file, mend=mend)
+    submit = (getattr(getattr(kind, "job_cls", None), "submit_command", "") or "").split()
+    if submit and not shutil.which(submit[0]):
+        mend = "run this where jobs are submitted"
+        raise W2SError(f"{submit[0]} is not on this machine", where=file, mend=mend)
+    try:
+        started = kind(**asked["settings"])
+    except (TypeError, ValueError) as error:
+        mend = "see the settings in dask-jobqueue's documentation"
+        raise W2SError(f"{asked['cluster']}: {error}", where=file, mend=mend) from None
+    started.scale(jobs=asked["jobs"])
+    return started, asked["minutes"]
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Dask logs a lost connection as tracebacks, from threads of its own; we tell it in one."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _knock(address: str) -> None:
+    """Raises OSError or ValueError unless somebody there speaks first, as a scheduler does."""
+    from distributed.comm.addressing import parse_address, parse_host_port
+
+    scheme, place = parse_address(address)
+    if scheme not in ("tcp", "tls"):
+        raise ValueError(f"no scheduler talks {scheme}")
+    with socket.create_connection(parse_host_port(place), CONNECT_SECONDS) as line:
+        if scheme == "tcp":  # by tls it is the caller who begins
+            length = line.recv(8)  # of what it says; other servers' greetings read as a huge one
+            if len(length) < 8 or int.from_bytes(length, "little") > GREETING:
+                raise ConnectionResetError
