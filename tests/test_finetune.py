@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-from w2s_lab import finetune
+from w2s_lab import finetune, resume
+from w2s_lab import targets as targets_room
 from w2s_lab.errors import W2SError
 from w2s_lab.finetune import adapt, fit, target_loss
 
@@ -511,7 +512,7 @@ def test_a_failure_while_keeping_the_state_leaves_the_one_before(tmp_path, monke
             raise OSError(28, "No space left on device")
         return real(source, target)
 
-    monkeypatch.setattr(finetune.os, "replace", full)
+    monkeypatch.setattr(resume.os, "replace", full)
     told = "cannot be kept there (No space left on device)"
     fails(lambda: fit(line(), lengths, loss, **arguments), told, str(tmp_path), "free some space")
     assert [file.name for file in tmp_path.iterdir()] == ["fit.pt"]
@@ -527,7 +528,7 @@ def test_a_disk_that_fills_up_is_one_clear_line(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     lengths, loss = regression()
-    monkeypatch.setattr(finetune.torch, "save", full)
+    monkeypatch.setattr(resume.torch, "save", full)
     run = lambda folder: fit(line(), lengths, loss, epochs=1, lr=1e-2, folder=folder)  # noqa: E731
     fails(lambda: run(tmp_path / "new"), "No space left")
     assert list((tmp_path / "new").iterdir()) == []
@@ -535,7 +536,7 @@ def test_a_disk_that_fills_up_is_one_clear_line(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     loss = None
     fails(lambda: run(tmp_path / "file" / "x"), "cannot be kept")
-    monkeypatch.setattr(finetune.Path, "touch", full)
+    monkeypatch.setattr(resume.Path, "touch", full)
     fails(lambda: run(tmp_path / "new"), "cannot be kept")
 
 
@@ -695,7 +696,9 @@ def test_the_head_reads_only_positions_with_a_target(monkeypatch):
     # A model that cannot choose positions gives the same, at more cost
     whole = type(model).forward
     monkeypatch.setattr(type(model), "forward", lambda self, **inputs: whole(self, **inputs))
-    monkeypatch.setattr(finetune.inspect, "signature", lambda _: type("S", (), {"parameters": ()}))
+    monkeypatch.setattr(
+        targets_room.inspect, "signature", lambda _: type("S", (), {"parameters": ()})
+    )
     _, plain = target_loss(model, prompts, targets)
     torch.testing.assert_close(plain(model, np.array([0, 1]))[0], value)
     assert read[-1] == (2, 10, 16)
@@ -812,6 +815,226 @@ def test_weights_and_teachers_that_do_not_fit_are_refused(extra, told):
     fails(lambda: target_loss(tiny("llama"), P4, T4, **extra), told)
 
 
+# Packed examples
+
+PACKED = pytest.mark.parametrize("kind", ["llama", "gpt2"])
+
+
+def gradients(model, loss, rows):
+    model.zero_grad()
+    value, count = loss(model, rows)
+    value.backward()
+    return value.detach(), count, [p.grad.clone() for p in model.parameters()]
+
+
+@PACKED
+def test_packed_examples_lose_and_teach_what_each_does_alone(kind):
+    model = tiny(kind)
+    prompts, targets = chatter(12)
+    told = {"weights": np.arange(1, 13)}
+    lengths, packed = target_loss(model, prompts, targets, packed=True, **told)
+    plain, padded = target_loss(model, prompts, targets, **told)
+    assert lengths.tolist() == plain.tolist()
+    value, count, grads = gradients(model, packed, np.arange(12))
+    parts = [gradients(model, padded, np.array([i])) for i in range(12)]
+    torch.testing.assert_close(value, sum(part[0] for part in parts), rtol=1e-5, atol=1e-4)
+    assert count == sum(part[1] for part in parts)
+    for k, grad in enumerate(grads):
+        torch.testing.assert_close(grad, sum(p[2][k] for p in parts), rtol=1e-3, atol=1e-4)
+
+
+@PACKED
+def test_packed_examples_match_their_teachers_as_padded_ones_do(kind):
+    model, rng = tiny(kind), np.random.default_rng(0)
+    prompts, targets = chatter(6)
+    soft = [rng.dirichlet(np.ones(VOCABULARY), len(target)) for target in targets]
+    told = {"teacher": soft, "temperature": 2.0, "weights": [1, 1, 2, 1, 3, 1]}
+    losses = [target_loss(model, prompts, targets, packed=p, **told)[1] for p in (False, True)]
+    one, two = (loss(model, np.array([4, 0, 2])) for loss in losses)
+    torch.testing.assert_close(two[0], one[0], rtol=1e-5, atol=1e-5)
+    assert one[1] == two[1]
+
+
+@PACKED
+def test_another_example_beside_it_changes_no_bit_of_a_packed_ones_logits(kind):
+    model = tiny(kind)
+    texts = [[5, 6, 7], [8, 9], [10, 11, 12, 13, 14], [3]]
+    spans = [(0, len(text)) for text in texts]
+    before = targets_room.packed_logits(model, texts, spans).split([3, 2, 5, 1])
+    for i in range(4):
+        other = [[*text] for text in texts]
+        other[i] = [(token + 4) % VOCABULARY for token in other[i]]
+        after = targets_room.packed_logits(model, other, spans).split([3, 2, 5, 1])
+        for k in range(4):
+            assert torch.equal(before[k], after[k]) == (k != i)
+
+
+def test_packed_rows_are_full_but_for_the_last_ones():
+    sizes = [7, 3, 5, 2, 4, 7, 1]
+    # longest first, width 7: [7] [7] [5 2] [4 3] and the 1 in a row of its own
+    assert targets_room.rows_of(sizes, 7) == [[0], [5], [2, 3], [4, 1], [6]]
+    assert targets_room.rows_of([2, 2], 2) == [[0], [1]]
+
+
+def test_the_head_reads_packed_targets_alone():
+    model = tiny("llama")
+    _, loss = target_loss(model, [[5] * 9, [6] * 3], [[7, END], [END]], packed=True)
+    read = []
+    model.lm_head.register_forward_hook(lambda _, __, out: read.append(out.shape))
+    loss(model, np.array([0, 1]))
+    assert read == [(1, 3, VOCABULARY)]  # two targets of the first, one of the second
+
+
+@pytest.mark.parametrize("fault", ["positions", "mask"])
+@PACKED
+def test_a_model_that_reads_on_from_text_to_text_is_found_out(kind, fault, monkeypatch):
+    # Mutants: positions that go on count for GPT-2, a mask that is missing for both
+    model = tiny(kind)
+    whole = type(model).forward
+
+    def broken(self, input_ids=None, position_ids=None, **more):
+        if fault == "positions":
+            position_ids = torch.arange(input_ids.shape[1])[None].expand_as(input_ids)
+        else:
+            size = input_ids.shape[1]
+            causal = torch.ones(size, size).tril().bool()[None, None]
+            more["attention_mask"] = causal.expand(len(input_ids), 1, size, size)
+        return whole(self, input_ids=input_ids, position_ids=position_ids, **more)
+
+    monkeypatch.setattr(type(model), "forward", broken)
+    fails(lambda: target_loss(model, P4, T4, packed=True), type(model).__name__, "leave `packed`")
+
+
+@pytest.mark.parametrize(
+    "kind, settings, told",
+    [
+        ("mamba", {"state_size": 4}, "takes no positions"),
+        ("bloom", {"n_head": 2}, "takes no positions"),  # distances, counted by itself
+        (
+            "lfm2",  # a convolution runs over the row
+            {"num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 24}
+            | {"layer_types": ["conv", "full_attention"]},
+            "not read as it is alone",
+        ),
+    ],
+)
+def test_a_model_that_passes_a_state_along_is_not_packed(kind, settings, told):
+    import transformers
+
+    shape = {"vocab_size": VOCABULARY, "hidden_size": 16, "num_hidden_layers": 2}
+    ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": END}
+    config = transformers.AutoConfig.for_model(kind, **shape, **ids, **settings)
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():  # far from the flat first guess, as in `tiny`
+        for p in model.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    fails(lambda: target_loss(model, P4, T4, packed=True), told, "examples are padded then")
+
+
+def test_an_encoder_decoder_model_is_not_packed():
+    fails(lambda: target_loss(tiny("t5"), P4, T4, packed=True), "encoder-decoder")
+
+
+def test_packed_batches_take_examples_of_any_lengths_and_fill_the_budget():
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.lognormal(4, 0.5, 300).astype(int), 5, 400)
+    steps = finetune._steps_of(lengths, 1000, 2, 0, 0, packed=True)
+    batches = [rows for step in steps for rows in step]
+    assert sorted(np.concatenate(batches)) == list(range(300))
+    held = np.array([lengths[rows].sum() for rows in batches])
+    assert held.max() <= 1000 and held[:-1].mean() > 900
+    spread = [lengths[rows].std() for rows in batches[:-1]]
+    assert np.mean(spread) > 0.8 * lengths.std()  # not of like length
+    # one that is longer than the budget is a batch of its own
+    alone = finetune._steps_of(np.array([9, 9]), 5, 1, 0, 0, packed=True)
+    assert [len(rows) for step in alone for rows in step] == [1, 1]
+
+
+def test_packed_training_learns_by_heart():
+    model = tiny("llama")
+    lengths, loss = target_loss(model, *chatter(6), packed=True)
+    means = fit(adapt(model, "whole"), lengths, loss, epochs=40, lr=2e-2, budget=60, packed=True)
+    assert means[-1] < 0.1 * means[0]
+
+
+# What is saved, and what is compiled
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "t5"])
+@pytest.mark.parametrize("how", ["whole", "lora"])
+def test_checkpoints_keep_less_for_the_same_weights(kind, how):
+    made, kept = [], []
+    for checkpoint in (False, True):
+        model = adapt(tiny(kind, blocks=4), how)
+        lengths, loss = target_loss(model, *chatter(6))
+        numbers = []
+
+        def counted(model, rows, loss=loss, numbers=numbers):
+            pack = lambda saved: (numbers.append(saved.numel()), saved)[1]  # noqa: E731
+            with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+                return loss(model, rows)
+
+        means = fit(model, lengths, counted, epochs=2, lr=1e-2, checkpoint=checkpoint)
+        made.append((weights(model), means))
+        kept.append(sum(numbers))
+        inner = targets_room.bare(model)
+        assert not any(getattr(m, "gradient_checkpointing", False) for m in inner.modules())
+    assert kept[1] < 0.6 * kept[0]
+    np.testing.assert_allclose(made[1][1], made[0][1], rtol=1e-6)
+    for name, value in made[0][0].items():
+        torch.testing.assert_close(made[1][0][name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_model_without_checkpoints_is_refused():
+    lengths, loss = regression()
+    fails(lambda: fit(line(), lengths, loss, epochs=1, lr=1e-2, checkpoint=True), "no checkpoints")
+
+
+def test_blocks_are_compiled_only_where_asked_for_or_on_a_gpu_and_only_while_they_train(
+    monkeypatch,
+):
+    seen, now = [], []
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **how: seen.append((self, how)))
+    lengths, loss = regression()
+    fit(line(), lengths, loss, epochs=300, lr=1e-3)  # long, but on a CPU
+    assert not seen
+    model = adapt(tiny("llama"), "lora")
+    lengths, loss = target_loss(model, *chatter(4))
+
+    def look(*_):
+        now.append(torch.compiler.is_compiling())
+
+    fit(model, lengths, loss, epochs=1, lr=1e-3, compile=True, after_epoch=look)
+    blocks = list(model.get_base_model().model.layers)
+    assert [part for part, _ in seen] == blocks and now == [False]
+    assert all(how == {"dynamic": True} for _, how in seen)  # one program for all widths
+    assert all(part._compiled_call_impl is None for part in blocks)
+
+
+def test_products_in_single_precision_are_rounded_on_a_gpu_only_and_only_within():
+    from w2s_lab.blocks import quick_products
+
+    before = torch.get_float32_matmul_precision()
+    with quick_products(False):
+        assert torch.get_float32_matmul_precision() == before
+    with quick_products(True):
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "settings", [{}, {"packed": True}, {"compile": True}, {"checkpoint": True}]
+)
+def test_a_gpu_learns_by_heart_in_every_way_that_saves_time_or_memory(settings):
+    model = tiny("llama").cuda()
+    packed = settings.get("packed", False)
+    lengths, loss = target_loss(model, *chatter(6), packed=packed)
+    means = fit(adapt(model, "whole"), lengths, loss, epochs=40, lr=2e-2, budget=60, **settings)
+    assert means[-1] < 0.2 * means[0]
+
+
 # Imports, and several processes
 
 
@@ -842,7 +1065,7 @@ torch.save((means, model.state_dict(), len(batches)), os.path.join(home, f"{rank
 
 
 @pytest.mark.slow
-def test_two_processes_train_like_one_that_accumulates(tmp_path):
+def test_two_processes_train_like_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -860,7 +1083,7 @@ def test_two_processes_train_like_one_that_accumulates(tmp_path):
             process.kill()
     lengths, loss = regression()
     model = line()
-    means = fit(model, lengths, loss, epochs=3, lr=1e-2, budget=100, accumulate=2)
+    means = fit(model, lengths, loss, epochs=3, lr=1e-2, budget=100)
     work = []
     for rank in (0, 1):
         theirs, state, batches = torch.load(tmp_path / f"{rank}.pt")
@@ -868,6 +1091,8 @@ def test_two_processes_train_like_one_that_accumulates(tmp_path):
         np.testing.assert_allclose(theirs, means, rtol=1e-4)
         for name, value in model.state_dict().items():
             torch.testing.assert_close(state[name], value, rtol=1e-3, atol=1e-5)
-    plans = [finetune._steps_of(lengths, 100, 2, 0, epoch) for epoch in range(3)]
-    assert sum(work) == sum(len(step) for plan in plans for step in plan) and min(work) > 0
+    # Each batch is cut into two, but one that is a single example
+    plans = [finetune._steps_of(lengths, 100, 1, 0, epoch) for epoch in range(3)]
+    sizes = [len(step[0]) for plan in plans for step in plan]
+    assert work == [len(sizes), sum(size > 1 for size in sizes)]
     assert (tmp_path / "fit.pt").exists()

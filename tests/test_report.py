@@ -208,8 +208,8 @@ def test_each_quantity_is_resampled_once_for_table_json_and_figure(monkeypatch):
     from w2s_lab import plots
 
     calls = []
-    real = metrics._bootstrap
-    monkeypatch.setattr(metrics, "_bootstrap", lambda *a, **k: calls.append(1) or real(*a, **k))
+    real = metrics.bootstrap
+    monkeypatch.setattr(metrics, "bootstrap", lambda *a, **k: calls.append(1) or real(*a, **k))
     result = a_small_result()
     report.table(result)
     # 6 scores, 2 PGR, the gap, and the lead of the one baseline that is ahead

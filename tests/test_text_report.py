@@ -297,8 +297,8 @@ def test_each_quantity_is_resampled_once_for_table_and_figure(monkeypatch):
     from w2s_lab import text_plots
 
     calls = []
-    real = metrics._bootstrap
-    monkeypatch.setattr(metrics, "_bootstrap", lambda *a, **k: calls.append(1) or real(*a, **k))
+    real = metrics.bootstrap
+    monkeypatch.setattr(metrics, "bootstrap", lambda *a, **k: calls.append(1) or real(*a, **k))
     result = a_small_text_result()
     text_report.scored(result, "log_likelihood")
     # 6 scores, of the 2 methods PGR and the share recovered

@@ -175,10 +175,13 @@ def test_a_score_is_the_mean_over_a_loop_of_single_tokens_in_double_precision(of
 @pytest.mark.parametrize("kind", KINDS)
 def test_neither_company_nor_order_nor_batches_change_a_score(of, kind, monkeypatch):
     here = of(kind)
+    here.untouched().known.clear()
     together = here.score(here.untouched(), ROWS, TEXTS)
+    here.untouched().known.clear()
     back = here.score(here.untouched(), ROWS[::-1], TEXTS[::-1])[::-1]
     np.testing.assert_allclose(back, together, rtol=1e-5)
     monkeypatch.setattr(whole, "BUDGET", 1)  # one by one
+    here.untouched().known.clear()
     alone = here.score(here.untouched(), ROWS, TEXTS)
     np.testing.assert_allclose(alone, together, rtol=1e-5)
     assert here.score(here.untouched(), [], []).shape == (0,)
@@ -217,6 +220,7 @@ def test_a_batch_writes_what_a_loop_without_padding_and_cache_writes(
     assert len(sizes) > 2
     assert here.write(here.untouched(), ROWS, 7) == wanted
     monkeypatch.setattr(whole, "WRITE_TOKENS", 1)  # one by one
+    here.untouched().known.clear()
     assert here.write(here.untouched(), ROWS[::-1], 7) == wanted[::-1]
     assert here.write(here.untouched(), [], 7) == []
 
@@ -235,6 +239,72 @@ def test_a_first_token_that_a_model_needs_stays(advised):
     here = load(advised("bart", forced_bos_token_id=len(SPECIAL) + 7))  # as mBART needs a language
     texts = here.write(here.untouched(), ROWS, 3)
     assert all(text.startswith("w7") for text in texts)
+
+
+# What is asked twice
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """From a `Whole` to a list that grows with each pass of its model."""
+
+    def count(here):
+        seen = []
+        hook = here.model.register_forward_hook(lambda *_: seen.append(1))
+        hooks.append(hook)
+        return seen
+
+    hooks: list = []
+    yield count
+    for hook in hooks:
+        hook.remove()
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_what_a_writer_wrote_or_scored_is_not_computed_again(of, kind, passes):
+    here = of(kind)
+    writer = here.towards(here.untouched(), 1.0)  # one that nobody has asked
+    seen = passes(here)
+    texts, scores = here.write(writer, ROWS, 5), here.score(writer, ROWS, TEXTS)
+    assert len(seen) > 1
+    seen.clear()
+    assert here.write(writer, ROWS[::-1], 5) == texts[::-1]
+    np.testing.assert_array_equal(
+        here.score(writer, [3, 3, 1], [TEXTS[3]] * 2 + [TEXTS[1]]), scores[[3, 3, 1]]
+    )
+    assert not seen
+    here.score(writer, [0], [TEXTS[1]])  # another text to the same prompt
+    assert len(seen) == 1
+    here.write(writer, [0], 4)  # another limit
+    assert len(seen) > 1
+    seen.clear()
+    here.score(here.towards(writer, 1.0), [0], [TEXTS[0]])  # another writer
+    assert len(seen) == 1
+
+
+def test_only_what_is_new_is_computed_and_each_once(of, passes, monkeypatch):
+    here = of("llama")
+    writer = here.towards(here.untouched(), 1.0)
+    here.score(writer, [1, 2], [TEXTS[1], TEXTS[2]])
+    monkeypatch.setattr(whole, "BUDGET", 1)  # a pass for each
+    seen = passes(here)
+    here.score(writer, [1, 4, 2, 4, 5], [TEXTS[i] for i in (1, 4, 2, 4, 5)])
+    assert len(seen) == 2
+
+
+def test_what_is_remembered_dies_with_its_writer(of):
+    import gc
+    import weakref
+
+    here = of("llama")
+    writer = here.towards(here.untouched(), 0.5)
+    here.write(writer, ROWS, 3)
+    assert len(writer.known) == len(set(here.prompts))
+    memory = weakref.ref(writer)
+    here.score(here.untouched(), [0], ["w1"])  # its weights are out of the model
+    del writer
+    gc.collect()
+    assert memory() is None
 
 
 # Learning
@@ -572,7 +642,7 @@ def test_costs_count_the_weights_that_a_token_meets(of):
 
 
 def test_lora_on_a_model_in_half_precision_learns_in_single_precision(folder, of, monkeypatch):
-    monkeypatch.setattr(whole, "_half", lambda device: True)
+    monkeypatch.setattr(whole, "gains_from_bfloat16", lambda device: True)
     here = load(folder("llama"))
     assert {p.dtype for p in here.model.parameters() if not p.requires_grad} == {torch.bfloat16}
     writer = here.taught(ROWS, TEXTS, epochs=15, seed=0)
@@ -594,7 +664,7 @@ def test_a_teacher_in_half_precision_leaves_no_rounded_weights_to_its_student(fo
         return fit(model, lengths, step, **settings)
 
     monkeypatch.setattr(whole, "fit", rounded)
-    monkeypatch.setattr(whole, "_half", lambda device: True)
+    monkeypatch.setattr(whole, "gains_from_bfloat16", lambda device: True)
     here, apart = (load(folder("llama"), "whole") for _ in range(2))
     teacher = here.taught(ROWS, TEXTS, epochs=3, seed=0)
     assert teacher(here.tell([0], ["w1"]), [0])[0].dtype == torch.bfloat16

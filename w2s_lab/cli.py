@@ -6,6 +6,7 @@ Exit status: 0 the work was done, 1 something was found wanting, 2 a mistake to 
 
 import argparse
 import inspect
+import json
 import os
 import sys
 import warnings
@@ -86,6 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     fetch = add("fetch", _fetch, "models and data in your cache, verified by hash")
     fetch.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
     add("check", _check, "what is missing on this machine and how to mend it")
+    about = "how large the cache is, by kind; --trim and --clear make room"
+    cache = add("cache", _cache, about)
+    less = cache.add_mutually_exclusive_group()
+    about = "remove what was not used for longest; default: down to the limit, W2S_CACHE_GB"
+    less.add_argument("--trim", nargs="?", const="", metavar="GB", help=about)
+    about = "remove all of some kinds; default: of all but assets"
+    less.add_argument("--clear", nargs="*", metavar="KIND", help=about)
+    cache.add_argument("--json", metavar="FILE", help="write what is left there")
     about = "lessons, solutions and exercises, from their sources; --check only compares"
     build = add("build", _build, about)
     one = "a lesson and its exercises; with a folder, as solutions/00_orientation, one of the two"
@@ -122,8 +131,41 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--text", metavar="COLUMN", help="of your own data; default: text")
     run.add_argument("--label", metavar="COLUMN", help="of your own data; default: label")
     run.add_argument("--group", metavar="COLUMN", help="of your own data: what must not be split")
+    run.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler, or a settings file")
     run.add_argument("--json", metavar="FILE", help="write the result there")
     run.add_argument("--figure", metavar="FILE", help="draw the gap there, as PNG")
+
+    about = "weak labels for each row of a file of any size; stopped, it goes on where it was"
+    label = add("label", _label, about)
+    label.add_argument("source", metavar="FILE", help="csv, jsonl, parquet, a folder, a Hub id")
+    label.add_argument("--to", required=True, metavar="FILE", help=".parquet, .jsonl or .csv")
+    label.add_argument("--task", metavar="TASK", help="whose gold labels the weak model learns")
+    label.add_argument("--weak", default="static", metavar="MODEL", help="default: static")
+    label.add_argument("--labels", type=_at_least(1), metavar="N", help="gold labels for the weak")
+    label.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="which of them")
+    label.add_argument("--size", metavar="SIZE", help="of the task; default: W2S_SIZE or lab")
+    label.add_argument("--labeller", metavar="FILE", help="a saved one, instead of --task")
+    label.add_argument("--save-labeller", metavar="FILE", help="keep the weak model there")
+    label.add_argument("--text", default="text", metavar="COLUMN", help="default: text")
+    label.add_argument("--id", metavar="COLUMN", help="to be copied beside the row's number")
+    label.add_argument("--with-text", action="store_true", help="copy the texts too")
+    label.add_argument("--encoding", default="utf-8", help="of csv and jsonl; default: utf-8")
+    label.add_argument("--split", default="train", help="of a Hub data set; default: train")
+    label.add_argument("--device", default="auto", help="auto, cpu, cuda or mps; default: auto")
+    label.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler, or settings")
+
+    about = "the engine against its peers on this machine; from a clone of the repository"
+    bench = add("bench", _bench, about)
+    bench.add_argument("--only", action="append", metavar="NAME", help="one of the works")
+    bench.add_argument("--size", metavar="SIZE", help="smoke, lab (default) or full")
+    bench.add_argument("--device", default="auto", help="auto, cpu or cuda; default: auto")
+    bench.add_argument("--json", metavar="FILE", help="write the rows there")
+    bench.add_argument("--write", action="store_true", help="renew docs/benchmarks/engine.md")
+
+    about = "the workers of a Dask cluster, and what keeps runs from them"
+    cluster = add("cluster", _cluster, about)
+    cluster.add_argument("where", metavar="ADDRESS", help="of a scheduler, or a settings file")
+    cluster.add_argument("--json", metavar="FILE", help="write the same there")
     return parser
 
 
@@ -214,6 +256,26 @@ def _check(_: argparse.Namespace) -> int:
     return 1 if any(finding.ok is False for finding in findings) else 0
 
 
+def _cache(options: argparse.Namespace) -> int:
+    from w2s_lab import cache
+
+    if options.json is not None:
+        from w2s_lab.report import writable, write_whole
+
+        writable(options.json)
+    if options.trim is not None:
+        most = cache.gigabytes(options.trim, where="--trim") if options.trim else cache.limit()
+        print(cache.trim(most))
+    elif options.clear is not None:
+        print(cache.clear(options.clear))
+    else:
+        print(cache.table())
+    if options.json is not None:
+        write_whole(options.json, json.dumps(cache.facts(), indent=2).encode() + b"\n")
+        print(f"wrote {options.json}")
+    return 0
+
+
 def _build(options: argparse.Namespace) -> int:
     from w2s_lab.data import default_size
     from w2s_lab.teach import course
@@ -237,10 +299,13 @@ def _release(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from w2s_lab import experiment
+    from w2s_lab import experiment, team
     from w2s_lab.data import load_task
     from w2s_lab.report import writable
 
+    if not team.first():  # it works with the first process, which speaks for all
+        os.environ["W2S_QUIET"] = "1"
+        options.json = options.figure = None
     # before the work, not after it
     if options.json is not None:
         writable(options.json)
@@ -263,7 +328,10 @@ def _run(options: argparse.Namespace) -> int:
         device=options.device,
         labels=options.labels,
         split=options.split,
+        cluster=options.cluster,
     )
+    if not team.first():
+        return 0
     # first the files: whoever reads the table may stop reading
     if options.json:
         result.to_json(options.json)
@@ -272,6 +340,70 @@ def _run(options: argparse.Namespace) -> int:
     print(result.table())
     for path in filter(None, (options.json, options.figure)):
         print(f"wrote {path}")
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    import runpy
+    from pathlib import Path
+
+    from w2s_lab.data import default_size
+    from w2s_lab.models import pick_device
+    from w2s_lab.report import writable
+
+    peers = Path(__file__).parents[1] / "bench" / "peers.py"
+    if not peers.exists():
+        mend = "clone the repository and install it with `pip install -e .`"
+        raise W2SError("the benchmarks do not come with an installed package", mend=mend)
+    if options.json is not None:
+        writable(options.json)
+    size, device = default_size(options.size), pick_device(options.device)
+    measure = runpy.run_path(str(peers))["measure"]
+    measure(options.only, size=size, device=device, json_to=options.json, page=options.write)
+    return 0
+
+
+def _cluster(options: argparse.Namespace) -> int:
+    import json
+    from pathlib import Path
+
+    from w2s_lab import workers
+    from w2s_lab.cluster import opened
+    from w2s_lab.models import LADDER
+    from w2s_lab.report import writable
+
+    if options.json is not None:
+        writable(options.json)
+    with opened(options.where) as client:
+        found = list(workers.found(client, LADDER).values())
+    wrong = {one.address: [str(error) for error in workers.problems(one)] for one in found}
+    if options.json:
+        told = [{**vars(one), "problems": wrong[one.address]} for one in found]
+        Path(options.json).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    print(workers.table(found))
+    return 1 if any(wrong.values()) else 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    from contextlib import ExitStack
+
+    from w2s_lab import labelling
+
+    if bool(options.task) == bool(options.labeller):
+        mend = "give one of the two"
+        raise W2SError("either a task or a saved labeller", where="--task, --labeller", mend=mend)
+    fit = {name: getattr(options, name) for name in ("weak", "labels", "seed", "size", "device")}
+    names = ("task", "labeller", "text", "id", "with_text", "encoding", "split")
+    more = fit | {name: getattr(options, name) for name in names}
+    if options.save_labeller and options.task:
+        labelling.weak_labeller(options.task, **fit).save(options.save_labeller)
+    with ExitStack() as stack:
+        if options.cluster:
+            from w2s_lab.cluster import connect
+
+            executor, threads = stack.enter_context(connect(options.cluster))
+            more |= {"executor": executor, "ahead": 2 * threads}  # none waits for its next part
+        print(labelling.label_file(options.source, options.to, **more))
     return 0
 
 

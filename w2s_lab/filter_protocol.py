@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from w2s_lab.assets import atomic_folder, cache_dir
+from w2s_lab import team
+from w2s_lab.assets import cache_dir
 from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
 from w2s_lab.selection import Score, Store, select_tokens
@@ -26,6 +27,7 @@ WEAK_EMBEDDER = "minilm"
 MODELS = ("smollm2:22", "smollm2")
 # what a finished run depends on besides its data: another text in one of these is another run
 ROOMS = (
+    *("team", "targets", "blocks", "resume"),
     *("models", "features", "finetune", "shortcut", "sequences", "selection", "filter_protocol"),
     "data/splits",
 )
@@ -247,7 +249,7 @@ class FilterBench:
             np.savez(folder / "arrays.npz", **arrays)
             (folder / "facts.json").write_text(json.dumps(found["facts"]))
 
-        folder = atomic_folder(cache_dir() / "results" / self._key(methods), fill)
+        folder = team.kept(cache_dir() / "results" / self._key(methods), fill)
         found: dict = {"scores": {}, "judged": {}, "kept": {}}
         with np.load(folder / "arrays.npz") as arrays:
             for key in arrays:

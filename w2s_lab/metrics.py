@@ -108,20 +108,20 @@ def bootstrap_pgr(
     """
     scores = {"weak": weak, "student": student, "ceiling": ceiling}
     options = (confidence, resamples, seed, strata, groups)
-    return _bootstrap(performance_gap_recovered, scores, *options)
+    return bootstrap(performance_gap_recovered, scores, *options)
 
 
 def bootstrap_mean(scores: ArrayLike, **options: Any) -> Estimate:
     """The mean score with its interval; scores, options and errors as in `bootstrap_pgr`."""
-    return _bootstrap(lambda mean: mean, {"scores": scores}, **options)
+    return bootstrap(lambda mean: mean, {"scores": scores}, **options)
 
 
 def bootstrap_difference(a: ArrayLike, b: ArrayLike, **options: Any) -> Estimate:
     """Mean of `a` less mean of `b`, paired; scores, options and errors as in `bootstrap_pgr`."""
-    return _bootstrap(np.subtract, {"a": a, "b": b}, **options)
+    return bootstrap(np.subtract, {"a": a, "b": b}, **options)
 
 
-def _bootstrap(
+def bootstrap(
     statistic: Callable,
     scores: dict[str, ArrayLike],
     confidence: float = 0.95,
@@ -130,7 +130,17 @@ def _bootstrap(
     strata: ArrayLike | None = None,
     groups: ArrayLike | None = None,
 ) -> Estimate:
-    """`statistic` of the arrays' means, with the interval that paired resampling gives it."""
+    """`statistic` of the arrays' means, with the interval that paired resampling gives it.
+
+    Args:
+        statistic: from the means, arrays of shape (resamples,) in the order of `scores`, to values.
+        scores: by name, of the same items and, but for those with one row, the same seeds; of shape
+            (items,) or (seeds, items).
+        strata, groups: of each item, (items,): what is drawn within, and what is drawn together.
+
+    Raises:
+        W2SError: a confidence outside (0, 1), no resamples, or scores of unlike shapes.
+    """
     if not 0 < confidence < 1 or resamples < 1:
         what = f"no interval of confidence {confidence} from {resamples} resamples"
         raise W2SError(what, mend="choose a confidence between 0 and 1, and resamples >= 1")

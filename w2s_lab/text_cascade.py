@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from w2s_lab import cascade, metrics
-from w2s_lab.assets import atomic_folder, cache_dir
+from w2s_lab import cascade, metrics, team
+from w2s_lab.assets import cache_dir
 from w2s_lab.cascade_experiment import bootstrap_average_pgr
 from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
@@ -26,6 +26,7 @@ SUM, MEAN = "sum", "mean"
 METRICS = ("similarity", "chrf")
 # what a finished run depends on besides its data: another text in one of these is another run
 ROOMS = (
+    *("team", "targets", "blocks", "resume"),
     *("models", "generate", "shortcut", "features", "finetune", "losses", "writers"),
     *("text_metrics", "text_cascade"),
 )
@@ -158,7 +159,7 @@ def text_cascade(
         found = _written(documents, questions, gold, names, device, len(told))
         (folder / "found.json").write_text(json.dumps(found), encoding="utf-8")
 
-    folder = atomic_folder(cache_dir() / "results" / digest.hexdigest()[:24], fill)
+    folder = team.kept(cache_dir() / "results" / digest.hexdigest()[:24], fill)
     found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
     return TextCascade(
         task=task.name,

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from w2s_lab.assets import atomic_folder, cache_dir
+from w2s_lab import team
+from w2s_lab.assets import cache_dir
 from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
 from w2s_lab.text_methods import TextMethod, Weak
@@ -31,6 +32,7 @@ MODELS = {  # size → weak, strong
 }
 # what a finished run depends on besides its data: another text in one of these is another run
 ROOMS = (
+    *("team", "targets", "blocks", "resume"),
     *("models", "generate", "shortcut", "features", "finetune", "whole", "losses"),
     *("writers", "text_methods", "text_metrics", "text_protocol"),
 )
@@ -122,7 +124,7 @@ class TextBench:
             (folder / "texts.json").write_text(json.dumps(found["texts"]), encoding="utf-8")
             (folder / "facts.json").write_text(json.dumps(found["facts"]))
 
-        folder = atomic_folder(cache_dir() / "results" / self._key(methods), fill)
+        folder = team.kept(cache_dir() / "results" / self._key(methods), fill)
         numbers: dict[str, dict] = {}
         with np.load(folder / "numbers.npz") as arrays:
             for key in arrays:

@@ -1,13 +1,14 @@
 """Any causal or encoder-decoder model as a writer: trained as a whole, at its top or by LoRA.
 
 It does all that `writers.Blocks` does, for any model but without reading prompts only once; it
-chooses no data. Loading and decoding are transformers', LoRA (Hu et al. 2021) is peft's.
+chooses no data. Processes share out what is trained, written and scored, and weights if asked to.
+Loading and decoding are transformers', LoRA (Hu et al. 2021) is peft's.
 """
 
 import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from w2s_lab import team
 from w2s_lab.errors import W2SError
 from w2s_lab.features import batches_of_like_length
 from w2s_lab.finetune import BUDGET, adapt, fit, target_loss
 from w2s_lab.generate import ANSWER, DOCUMENT, Prompts, cut
-from w2s_lab.models import LanguageModel, _found, _hush, pick_device
+from w2s_lab.models import LanguageModel, _found, _hush, gains_from_bfloat16, pick_device
 from w2s_lab.progress import bar
 
 # Highest learning rates. LoRA: Dettmers et al. 2023, table 9; all weights: as Alpaca was trained
@@ -36,9 +38,11 @@ class Writer:
 
     Attributes:
         weights: all that was trained, by name, on the CPU.
+        known: what it was seen to write, by prompt and limit, and to score, by prompt and target.
     """
 
     weights: dict[str, Tensor] = field(repr=False)
+    known: dict[tuple, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, told: "Told", batch: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Logits of all targets of a batch, one answer after another, and the targets.
@@ -86,6 +90,7 @@ class Whole:
         Raises:
             W2SError: no such model or device, no language model, a prompt too long for it.
         """
+        team.join(device)
         folder, depth, block = _found(name)
         if block is not None:
             mend = "leave out the number of blocks"
@@ -94,9 +99,11 @@ class Whole:
         self.name, self.device, self.how, self.key = name, lm.device, how, lm.key
         # bfloat16 where `fit` computes in it; what is trained has to be in single precision, and
         # LoRA adds such weights to a frozen model
-        self.half = _half(self.device)
-        dtype = torch.bfloat16 if self.half and how == "lora" else torch.float32
-        self.model = _loaded(lm, dtype).to(self.device).eval()
+        self.half = gains_from_bfloat16(self.device)
+        self.dtype = torch.bfloat16 if self.half and how == "lora" else torch.float32
+        self.model = _loaded(lm, self.dtype).eval()
+        if not team.in_shares():
+            self.model.to(self.device)
         self.two = bool(self.model.config.is_encoder_decoder)
         vars(lm)["model"] = self.model  # chat format and end token are found for any model
         self.tokenizer, self.end = lm.tokenizer, lm.end
@@ -112,7 +119,12 @@ class Whole:
         self._check(range(len(self.prompts)), [1] * len(self.prompts))
 
         self._operations = _operations(self.model, self.two)
+        self._kind = type(self.model)
         self._adapted = adapt(self.model, how)
+        if team.in_shares():
+            team.split(self.model, self.device, half=self.half)
+            with torch.no_grad():  # as a whole before any part of it
+                self.model(**self._first_inputs())
         self._now: Writer | None = None  # whose weights are in the model; None: they are in flux
         self._start = self._kept()
 
@@ -152,9 +164,7 @@ class Whole:
         tutor = self._tutor(teacher, rows, texts, told) if teacher else lambda batch: []
         soft: list = [*told.targets]  # a place for each one's distributions, filled batch by batch
 
-        self._put(self._start)
-        if self.how == "lora":  # another seed begins with other factors
-            self._adapted = adapt(self._adapted.unload(), self.how, seed=seed)
+        self._put(self._start if self.how != "lora" else self._begun(seed))
         self._now = None
         lengths, loss = target_loss(
             self._adapted,
@@ -200,19 +210,28 @@ class Whole:
             W2SError: a prompt and so many tokens do not fit into the model's positions.
         """
         self._check(rows, [limit] * len(rows))
-        texts, desc = [""] * len(rows), desc or f"{self.name} writes"
-        sizes = np.array([len(self.prompts[i]) + limit for i in rows])
-        with self.using(writer) as model, bar(None, desc, len(rows), unit="text") as seen:
-            for batch in batches_of_like_length(sizes, WRITE_TOKENS):
+        keys = [(self.prompts[i], limit) for i in rows]
+        new = _unknown(writer, keys)
+        sizes = np.array([len(self.prompts[rows[i]]) + limit for i in new], int)
+        batches = team.share(batches_of_like_length(sizes, WRITE_TOKENS))
+        found: dict[tuple, str] = {}
+        with (
+            self.using(writer) if new else nullcontext(self.model) as model,
+            bar(None, desc or f"{self.name} writes", len(new), unit="text") as seen,
+        ):
+            for batch in batches:
                 # An encoder counts its positions from the left, a causal model writes on the right
-                inputs = self._inputs([rows[i] for i in batch], "right" if self.two else "left")
+                some = [rows[new[i]] for i in batch]
+                inputs = self._inputs(some, "right" if self.two else "left")
                 said = model.generate(**inputs, max_new_tokens=limit)
                 said = said[:, 1 if self.two else inputs["input_ids"].shape[1] :].tolist()
                 for i, ids in zip(batch, said, strict=True):
                     size = next((k for k, t in enumerate(ids) if t in self.ends), limit)
-                    texts[i] = self.tokenizer.decode(ids[:size], skip_special_tokens=True).strip()
-                seen.update(len(batch))
-        return texts
+                    text = self.tokenizer.decode(ids[:size], skip_special_tokens=True)
+                    found[keys[new[i]]] = text.strip()
+                seen.update(len(batch) * team.size())
+        writer.known.update(team.gathered(found) if new else {})
+        return [writer.known[key] for key in keys]
 
     def write_all(self, writers, rows: Sequence[int], limit: int, desc="") -> list[list[str]]:
         """Each writer's greedy answers; only one can be in the model at a time."""
@@ -220,17 +239,22 @@ class Whole:
 
     def score(self, writer: Writer, rows: Sequence[int], texts: Sequence[str]) -> np.ndarray:
         """Mean log-probability per token of each text, in nats, end of turn included, (items,)."""
-        told, means = self.tell(rows, texts), np.empty(len(rows))
-        counts = [len(ids) for ids in told.targets]
-        sizes = np.array([len(ids) for ids in told.prompts], int) + counts
-        with bar(None, f"{self.name} scores", len(rows), unit="text") as seen:
-            for batch in batches_of_like_length(sizes, BUDGET):
-                logits, targets = writer(told, batch.tolist())
+        told = self.tell(rows, texts)
+        keys = list(zip(told.prompts, told.targets, strict=True))
+        new = _unknown(writer, keys)
+        counts = [len(told.targets[i]) for i in new]
+        sizes = np.array([len(told.prompts[i]) for i in new], int) + counts
+        found: dict[tuple, float] = {}
+        with bar(None, f"{self.name} scores", len(new), unit="text") as seen:
+            for batch in team.share(batches_of_like_length(sizes, BUDGET)):
+                logits, targets = writer(told, [new[i] for i in batch])
                 lost = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
                 parts = lost.cpu().double().split([counts[i] for i in batch])
-                means[batch] = [-part.mean().item() for part in parts]
-                seen.update(len(batch))
-        return means
+                for i, part in zip(batch, parts, strict=True):
+                    found[keys[new[i]]] = -part.mean().item()
+                seen.update(len(batch) * team.size())
+        writer.known.update(team.gathered(found) if new else {})
+        return np.array([writer.known[key] for key in keys], float)
 
     def tell(self, rows: Sequence[int], texts: Sequence[str]) -> Told:
         """Texts to be scored or learned as answers to the prompts `rows`."""
@@ -283,6 +307,11 @@ class Whole:
             for name, part in parts.items()
         }
 
+    def _first_inputs(self) -> dict[str, Tensor]:
+        """One token for every part of the model."""
+        one = torch.full((1, 1), self.end, device=self.device)
+        return {"input_ids": one} | ({"decoder_input_ids": one} if self.two else {})
+
     def _check(self, rows: Sequence[int], counts: Sequence[int]) -> None:
         """W2SError where a prompt and so many tokens to be written after it are too long."""
         most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
@@ -330,6 +359,7 @@ class Whole:
         self.model.eval()
         try:
             with (
+                team.outside_whole(self.model),
                 torch.no_grad(),
                 torch.autocast(kind, torch.bfloat16, enabled=self.half, cache_enabled=cache),
             ):
@@ -344,20 +374,36 @@ class Whole:
         if writer is not self._now:
             with torch.no_grad():
                 for name, p in self._learning():
-                    p.copy_(writer.weights[name])
+                    team.put(p, writer.weights[name])
             self._now = writer
 
     def _kept(self) -> Writer:
-        return Writer({name: p.detach().to("cpu", copy=True) for name, p in self._learning()})
+        whole = ((name, team.full(p.detach())) for name, p in self._learning())
+        return Writer({name: p.to("cpu", copy=True) for name, p in whole})
+
+    def _begun(self, seed: int) -> Writer:
+        """The model as it was published, with LoRA's first factors of this seed.
+
+        They are drawn for a model of the same build whose own weights are all one number's copies,
+        so that it takes no room.
+        """
+        with torch.device("meta"):
+            empty = self._kind._from_config(self.model.config, dtype=self.dtype)
+        for module in empty.modules():
+            for name, p in module.named_parameters(recurse=False):
+                one = torch.zeros(1, dtype=p.dtype).expand(p.shape)
+                setattr(module, name, nn.Parameter(one, requires_grad=False))
+        factors = adapt(empty, self.how, seed=seed).named_parameters()
+        return Writer({name: p.detach() for name, p in factors if p.requires_grad})
 
     def _learning(self) -> Iterator[tuple[str, Tensor]]:
         return ((name, p) for name, p in self._adapted.named_parameters() if p.requires_grad)
 
 
-def _half(device: str) -> bool:
-    """Whether the device gains from bfloat16."""
-    cuda = torch.device(device).type == "cuda"
-    return cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+def _unknown(writer: Writer, keys: Sequence[tuple]) -> list[int]:
+    """The places of those keys, each once, that a writer was not asked for before."""
+    first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in writer.known}
+    return sorted(first.values())
 
 
 def _loaded(lm: LanguageModel, dtype: torch.dtype):

@@ -1,0 +1,226 @@
+"""Whole-model fine-tuning against the `Trainer` of transformers, both at their best.
+
+    python bench/training.py [--size smoke|lab|full] [--device cuda]
+
+Same weights to begin with, same examples, same passes, prompts masked, as many tokens to a step.
+Each side may choose: the Trainer its batch on the device and (on a GPU) compilation, ours whether
+to pack. Tokens are real ones, without padding. Afterwards both are asked for the loss of targets,
+which is not timed. The share of the matrix rate counts the arithmetic that the examples need: the
+head where a target is, no padding.
+"""
+
+import os
+import statistics
+import tempfile
+from dataclasses import dataclass
+
+os.environ["W2S_QUIET"] = "1"
+
+import numpy as np
+import torch
+import transformers
+from measuring import Timed, alternate, main, matmul_rate, once
+
+from w2s_lab.finetune import adapt, fit, target_loss
+
+REPEATS = 3
+AGREE = 0.05  # of the loss: the two mix their batches differently
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model's shape and the examples that it learns."""
+
+    shape: dict
+    examples: int
+    prompt: float  # tokens, the middle one; lengths vary by half as much again
+    target: float
+    batch: int  # examples of one step
+    rate: float
+
+
+SMOLLM2 = {  # of 135M parameters, as published
+    **{"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30},
+    **{"num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49_152},
+    **{"tie_word_embeddings": True, "max_position_embeddings": 2048},
+}
+LLAMA = {  # Llama 3.2 1B
+    **{"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16},
+    **{"num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128_256},
+    **{"tie_word_embeddings": True, "max_position_embeddings": 4096},
+}
+TINY = {
+    **{"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2},
+    **{"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 512},
+    **{"tie_word_embeddings": True, "max_position_embeddings": 512},
+}
+SIZES = {
+    "smoke": Size(TINY, 24, 20, 6, 8, 1e-3),
+    "lab": Size(SMOLLM2, 28, 90, 22, 7, 5e-5),  # the functions and first lines of `code`
+    "full": Size(LLAMA, 2048, 250, 60, 64, 1e-5),
+}
+
+
+def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
+    """One row: tokens a second of a pass over the examples, ours and the Trainer's."""
+    one = SIZES[size]
+    prompts, targets = examples(one)
+    lengths = np.array([len(p) + len(t) - 1 for p, t in zip(prompts, targets, strict=True)])
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(**one.shape, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    model = transformers.LlamaForCausalLM(config).to(device)
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    on_gpu = device.startswith("cuda")
+
+    def ours(packed: bool) -> None:
+        model.load_state_dict(start)
+        sizes, loss = target_loss(adapt(model, "whole"), prompts, targets, packed=packed)
+        budget = int(one.batch * sizes.mean() * (1 if packed else 1.1))  # as many steps
+        how = {"compile": True} if on_gpu else {}
+        fit(model, sizes, loss, epochs=1, lr=one.rate, budget=budget, packed=packed, **how)
+
+    def theirs(part: int, compiled: bool) -> None:
+        model.load_state_dict(start)
+        _trained(model, one, prompts, targets, part, compiled, on_gpu)
+        model._compiled_call_impl = None
+
+    def tried(work) -> tuple[float, float]:
+        """Seconds and the loss afterwards; a second time on a GPU, as the first one compiles."""
+        seconds = min(once(work, device)[0] for _ in range(1 + on_gpu))
+        return seconds, lost(model, prompts, targets)
+
+    mine = [lambda packed=packed: ours(packed) for packed in (False, True)]
+    peers = [
+        lambda part=part, compiled=compiled: theirs(part, compiled)
+        for compiled in ((False, True) if on_gpu else (False,))
+        for part in (1, 2, 4)
+        if one.batch % part == 0
+    ]
+    tries = [[tried(work) for work in side] for side in (mine, peers)]
+    best = [int(np.argmin([seconds for seconds, _ in side])) for side in tries]
+    we, they = alternate(mine[best[0]], peers[best[1]], repeats=REPEATS, device=device)
+    losses = [side[k][1] for side, k in zip(tries, best, strict=True)]
+    return [_row(model, lengths, targets, we, they, tries, losses, device)]
+
+
+def examples(one: Size) -> tuple[list[list[int]], list[list[int]]]:
+    """Prompts and targets of random tokens, in lengths as texts have them."""
+    rng = np.random.default_rng(0)
+    known = one.shape["vocab_size"]
+
+    def some(middle: float) -> list[list[int]]:
+        sizes = np.clip(rng.lognormal(np.log(middle), 0.5, one.examples), 2, 4 * middle).astype(int)
+        return [rng.integers(3, known, size).tolist() for size in sizes]
+
+    return some(one.prompt), [[*ids, 2] for ids in some(one.target)]
+
+
+@torch.no_grad()
+def lost(model, prompts, targets) -> float:
+    """Mean loss of the target tokens of the first examples, once they are learned."""
+    _, loss = target_loss(model, prompts, targets)
+    model.eval()
+    parts = np.array_split(np.arange(min(len(prompts), 64)), 8)
+    sums = np.array([[value.item(), tokens] for value, tokens in (loss(model, p) for p in parts)])
+    return sums[:, 0].sum() / sums[:, 1].sum()
+
+
+def _trained(model, one: Size, prompts, targets, part: int, compiled: bool, on_gpu: bool) -> None:
+    rows = [
+        {"input_ids": [*p, *t], "labels": [-100] * len(p) + t, "length": len(p) + len(t)}
+        for p, t in zip(prompts, targets, strict=True)
+    ]
+
+    def collated(batch: list[dict]) -> dict:
+        def padded(name: str, fill: int):
+            rows = [torch.tensor(one[name]) for one in batch]
+            return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)
+
+        labels = padded("labels", -100)
+        sizes = torch.tensor([one["length"] for one in batch])
+        mask = torch.arange(labels.shape[1])[None] < sizes[:, None]
+        return {
+            "input_ids": padded("input_ids", 0),
+            "labels": labels,
+            "attention_mask": mask.long(),
+        }
+
+    import datasets
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = transformers.TrainingArguments(
+            folder,
+            num_train_epochs=1,
+            learning_rate=one.rate,
+            lr_scheduler_type="linear",
+            warmup_steps=max(1, round(0.1 * one.examples / one.batch)),
+            weight_decay=0.0,
+            max_grad_norm=1.0,
+            per_device_train_batch_size=one.batch // part,
+            gradient_accumulation_steps=part,
+            train_sampling_strategy="group_by_length",
+            optim="adamw_torch_fused",
+            bf16=on_gpu,
+            tf32=True if on_gpu else None,
+            torch_compile=compiled,
+            use_cpu=not on_gpu,
+            dataloader_pin_memory=on_gpu,
+            remove_unused_columns=False,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            seed=0,
+        )
+        trainer = transformers.Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=datasets.Dataset.from_list(rows),
+            data_collator=collated,
+        )
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.train()
+
+
+def _row(model, lengths, targets, we: Timed, they: Timed, tries, losses, device: str) -> dict:
+    tokens = int(lengths.sum())
+    rates = [[tokens / seconds for seconds in side.seconds] for side in (we, they)]
+    ratios = [a / b for a, b in zip(*rates, strict=True)]
+    half = "bfloat16" if device.startswith("cuda") else "float32"
+    need = operations(model, lengths, np.array([len(t) for t in targets]))
+    middle = statistics.median(rates[0])
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    return {
+        "work": f"fine-tuning all of a Llama of {millions:.3g}M weights, {tokens:,} tokens",
+        "peer": "Trainer of transformers, length-grouped, fused AdamW, its best batch",
+        "ours": middle,
+        "theirs": statistics.median(rates[1]),
+        "unit": "tokens/s",
+        "ratio": statistics.median(ratios),
+        "lowest": min(ratios),
+        "highest": max(ratios),
+        "ours_mb": we.megabytes,
+        "theirs_mb": they.megabytes,
+        "share": need * middle / tokens / matmul_rate(device, half),
+        "losses afterwards": [round(value, 4) for value in losses],
+        "losses agree": abs(losses[0] / losses[1] - 1) < AGREE,
+        "padded or packed, seconds": [round(seconds, 2) for seconds, _ in tries[0]],
+        "batches of the Trainer, seconds": [round(seconds, 2) for seconds, _ in tries[1]],
+    }
+
+
+def operations(model, lengths: np.ndarray, targets: np.ndarray) -> float:
+    """Multiply-adds, counted twice, of one pass forth and back over the examples.
+
+    Three passes' worth of products with the weights (Kaplan et al. 2020, section 2.1), and of
+    attention, whose causal half alone is needed.
+    """
+    config = model.config
+    body = sum(p.numel() for p in model.model.layers.parameters())
+    head = model.lm_head.weight.numel()
+    attention = 2 * config.hidden_size * config.num_hidden_layers * (lengths**2).sum()
+    return 3.0 * (2 * body * lengths.sum() + 2 * head * targets.sum() + attention)
+
+
+if __name__ == "__main__":
+    main(measure)
