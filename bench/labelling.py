@@ -46,7 +46,8 @@ def measure(size: str, *, weak: str = "static") -> list[dict]:
     memory, is 1 where nothing grows. The peer of a killed run is one that was not.
     """
     import w2s_lab as w2s
-    from w2s_lab.labelling import PART, weak_labeller
+    from w2s_lab.labeller import weak_labeller
+    from w2s_lab.labelling import PART
 
     few, many = SIZES[size]
     part = min(PART, few // 10)

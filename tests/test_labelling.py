@@ -24,10 +24,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import save_model
 
-from w2s_lab import cli, labelling
+from w2s_lab import cli, labelling, sources
 from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
-from w2s_lab.labelling import Labeller, label_file, student_labeller, weak_labeller
+from w2s_lab.labeller import Labeller, student_labeller, weak_labeller
+from w2s_lab.labelling import label_file
 from w2s_lab.models import trunk
 from w2s_lab.protocol import Bench
 
@@ -214,7 +215,7 @@ def test_attention_and_rotation_are_those_written_out_by_hand(attentive, folder)
 def test_labels_do_not_depend_on_how_the_source_is_cut(labeller, tmp_path_factory, part, ahead, n):
     home = tmp_path_factory.mktemp("cut")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(labelling, "PART_CHARACTERS", n)
+        patch.setattr(sources, "PART_CHARACTERS", n)
         patch.setattr(labelling, "JOINED", 10 * part)
         source = write(home / "a.jsonl")
         done = label_file(source, home / "b.parquet", labeller=labeller, part=part, ahead=ahead)
@@ -629,7 +630,7 @@ def test_a_source_that_cannot_be_read_is_told_and_leaves_nothing(
 
 
 def test_a_quote_that_is_never_closed_does_not_fill_the_memory(labeller, tmp_path, monkeypatch):
-    monkeypatch.setattr(labelling, "LONGEST_FIELD", 1000)
+    monkeypatch.setattr(sources, "LONGEST_FIELD", 1000)
     (tmp_path / "a.csv").write_text('text\nw1\n"w2\n' + "w3\n" * 1000)
     with pytest.raises(W2SError, match="field larger than field limit"):
         label_file(tmp_path / "a.csv", tmp_path / "b.parquet", labeller=labeller)
@@ -668,7 +669,7 @@ def test_the_command_labels_with_a_saved_labeller(labeller, tmp_path, capsys):
 
 def test_the_command_fits_the_weak_model_of_a_task(toy, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(labelling, "load_task", lambda name, size: {"toy": toy}[name])
+    monkeypatch.setattr("w2s_lab.labeller.load_task", lambda name, size: {"toy": toy}[name])
     source, mine = write(tmp_path / "a.jsonl", TEXTS[:5]), tmp_path / "mine.labeller"
     line = ["label", source, "--to", tmp_path / "b.csv", "--task", "toy", "--weak", f"{folder}:0"]
     line += ["--labels", 8, "--seed", 1, "--save-labeller", mine, "--device", "cpu"]

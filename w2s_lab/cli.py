@@ -388,6 +388,7 @@ def _label(options: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
     from w2s_lab import labelling
+    from w2s_lab.labeller import weak_labeller
 
     if bool(options.task) == bool(options.labeller):
         mend = "give one of the two"
@@ -396,7 +397,7 @@ def _label(options: argparse.Namespace) -> int:
     names = ("task", "labeller", "text", "id", "with_text", "encoding", "split")
     more = fit | {name: getattr(options, name) for name in names}
     if options.save_labeller and options.task:
-        labelling.weak_labeller(options.task, **fit).save(options.save_labeller)
+        weak_labeller(options.task, **fit).save(options.save_labeller)
     with ExitStack() as stack:
         if options.cluster:
             from w2s_lab.cluster import connect

@@ -1,11 +1,9 @@
-"""A trained head as a `Labeller`, and files of any size labelled by it in constant memory.
+"""Files of any size labelled by a `Labeller`, in constant memory; stopped, it goes on where it was.
 
-It keeps no token states and holds a few parts of the source at a time, never all its rows. The
-weak model is fitted as `run` fits it (protocol.Bench, after Burns et al. 2023, section 3).
+Parts are written as they are done and joined in order at the end. Nothing is trained here but the
+weak model that `labeller` fits.
 """
 
-import csv
-import difflib
 import errno
 import hashlib
 import itertools
@@ -25,9 +23,8 @@ from concurrent.futures import (
 )
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
@@ -35,229 +32,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.csv import CSVWriter
 
-from w2s_lab.cache import atomic_folder, cache_dir
-from w2s_lab.data import Task, load_task
-from w2s_lab.data.custom import ENDINGS, LONGEST
+from w2s_lab import sources
+from w2s_lab.data import Task
+from w2s_lab.data.custom import ENDINGS
 from w2s_lab.errors import W2SError
+from w2s_lab.labeller import Labeller, weak_labeller
 from w2s_lab.progress import bar
+from w2s_lab.sources import Part, parts_of, rows_of
 
 PART = 8192  # texts; a kill costs at most the few parts in work, seconds with word vectors
-PART_CHARACTERS = 4_000_000  # or fewer texts, so that long ones need no more memory
 AHEAD = 3  # parts in work: one is read, one computed, and one is ready when either ends
 JOINED = 8_000_000  # bytes of labels in one row group of the final file
-LONGEST_FIELD = 2**24  # characters; so a quote that is never closed does not fill the memory
-# Threads of one process take turns, so that one tokenizes while another one computes: neither
-# a tokenizer nor a model that is left at its first hook can serve two at once.
-TOKENIZING, COMPUTING = Lock(), Lock()
-
-
-@dataclass(frozen=True, eq=False)
-class Labeller:
-    """A head with the frozen trunk that it reads: texts go in, probabilities come out.
-
-    Attributes:
-        trunk: the model's name, as it was asked for.
-        key: of the trunk's weights and tokenizer; another content is refused.
-        layer: the block after which states are read.
-        classes: the names of the columns of the probabilities.
-        arrays: float32: "mean" and "deviation" (dim,) that scale the states, "axes" (dim, width)
-            that rotate them (left out: none), and of the head "query" (width, queries), "weight"
-            (max(1, queries) * width, classes) and "bias" (classes,); no query is the plain mean.
-        fitted: in words, what it has learned.
-    """
-
-    trunk: str
-    key: str
-    layer: int
-    classes: tuple[str, ...]
-    arrays: Mapping[str, np.ndarray]
-    fitted: str
-
-    def __call__(self, texts: Sequence[str], *, device: str = "auto") -> np.ndarray:
-        """Class probabilities, float32 array (items, classes). Nothing is cached.
-
-        Raises:
-            W2SError: the trunk has other weights here, or there is no such device.
-        """
-        from w2s_lab.models import trunk
-
-        with (
-            TOKENIZING
-        ):  # all that is imported or loaded too: transformers cannot be by two threads
-            found = trunk(self.trunk, device=device)
-            if (found.key, found.layer) != (self.key, self.layer):
-                what = f"{self.trunk!r} has other weights than the labeller was fitted on"
-                raise W2SError(what, where=self.fitted, mend="use the same files, or fit it anew")
-            found.blocks()
-            ids = token_ids(found, texts)
-        with COMPUTING:
-            return self._probs(found, ids)
-
-    def _probs(self, trunk, ids: list[list[int]]) -> np.ndarray:
-        import torch
-
-        from w2s_lab.features import read
-        from w2s_lab.heads import Heads
-
-        of = {name: torch.from_numpy(a).to(trunk.device) for name, a in self.arrays.items()}
-        width, queries = of["query"].shape
-        heads = Heads(np.zeros(1, int), width, len(self.classes), queries).to(trunk.device)
-        mine = {"query": of["query"][:, None], "weight": of["weight"][None]}
-        heads.load_state_dict(mine | {"bias": of["bias"][None, None]})
-        rows = np.array([len(row) if queries else 1 for row in ids])
-        probs = np.empty((len(ids), len(self.classes)), np.float32)
-        for batch, read_states in read(trunk, ids, pool=not queries):
-            with torch.inference_mode():
-                states = torch.from_numpy(read_states).to(of["mean"])
-                mask = torch.from_numpy(np.arange(states.shape[1]) < rows[batch, None])
-                states = (states - of["mean"]) / of["deviation"]
-                states = states @ of["axes"] if "axes" in of else states
-                found = heads(states, mask.to(trunk.device)).softmax(-1)[0]
-            probs[batch] = found.cpu().numpy()
-        return probs
-
-    @cached_property
-    def digest(self) -> str:
-        """A hash of everything that its answers depend on."""
-        digest = hashlib.sha256(repr((self.key, self.layer, self.classes)).encode())
-        for name in sorted(self.arrays):
-            digest.update(name.encode() + self.arrays[name].tobytes())
-        return digest.hexdigest()[:20]
-
-    def save(self, path: str | Path) -> None:
-        """One safetensors file with the arrays, and the rest as JSON in its header."""
-        from safetensors.numpy import save
-
-        about = {k: v for k, v in vars(self).items() if k in self.__match_args__ and k != "arrays"}
-        packed = save(dict(self.arrays), {"labeller": json.dumps(about)})
-        _write_whole(Path(path), lambda stream: stream.write(packed))
-
-    @staticmethod
-    def load(path: str | Path) -> "Labeller":
-        """The labeller that `save` wrote.
-
-        Raises:
-            W2SError: no such file, or not one of these.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "numpy") as file:
-                about = json.loads((file.metadata() or {})["labeller"])
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            about["classes"] = tuple(about["classes"])
-            return Labeller(**about, arrays=arrays)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            what = "no such file" if isinstance(error, FileNotFoundError) else "this is no labeller"
-            mend = "give a file that Labeller.save or `w2s-lab label --save-labeller` wrote"
-            raise W2SError(what, where=str(path), mend=mend) from None
-
-
-def weak_labeller(
-    task: str | Task,
-    weak: str = "static",
-    *,
-    labels: int | None = None,
-    seed: int = 0,
-    size: str | None = None,
-    device: str = "auto",
-) -> Labeller:
-    """The weak model of one seed of a run: a linear head on mean states, fitted to few gold labels.
-
-    Kept in the cache under all that it depends on, so that the same call gives the same weights to
-    the bit.
-
-    Args:
-        task: one with classes; a name or a file is loaded at `size`.
-        weak: the trunk's name.
-        labels: gold labels of `supervise` that it gets; the task's own number by default.
-        seed: which gold labels, and which first weights.
-
-    Raises:
-        W2SError: a task without classes, an unknown model, or more labels than there are.
-    """
-    from w2s_lab import protocol
-    from w2s_lab.heads import train
-    from w2s_lab.methods import balanced, one_hot
-
-    task = task if isinstance(task, Task) else load_task(task, size=size)
-    bench = _bench(task, weak, device, labels, seed)
-    given, transfer = np.sort(bench.given[0]), task.splits["transfer"]
-    fitted = f"{weak} on {task.name} ({task.size}), {bench.labels} gold labels, seed {seed}"
-
-    def fill(folder: Path) -> None:
-        # Transfer twice, as in a run, which labels it and scales by it: a deviation divides by one
-        # less than the number of rows
-        rows = np.concatenate([given, transfer, transfer])
-        inputs = bench.inputs(bench.trunk, rows, pool=True)
-        gold = task.gold[given][None]
-        target, weight = one_hot(gold, bench.classes), balanced(gold, bench.classes)
-        heads = train(
-            inputs,
-            np.arange(len(given)),
-            bench.lessons(target, weight, seed=bench.numbers),
-            epochs=protocol.GOLD_STEPS,
-            batch=len(given),
-            queries=0,
-            desc=f"{weak} on gold",
-        )
-        labeller_of(bench.trunk, inputs, heads, task.classes, fitted).save(folder / "labeller")
-
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    for room in protocol.ROOMS:
-        digest.update(Path(__file__).with_name(f"{room}.py").read_bytes())
-    facts = (fitted, bench.trunk.key, bench.trunk.layer, bench.device, task.classes)
-    digest.update(repr((facts, protocol.GOLD_STEPS, task.gold[given].tolist())).encode())
-    for item in itertools.chain(given, transfer):
-        digest.update(_bytes(task.inputs[item]))
-    home = cache_dir() / "results" / digest.hexdigest()[:24]
-    return Labeller.load(atomic_folder(home, fill) / "labeller")
-
-
-def student_labeller(
-    task: Task, supervisor: Labeller, *, strong: str = "minilm", device: str = "auto"
-) -> Labeller:
-    """A strong student that has learned (method naive) from the supervisor's labels of `transfer`.
-
-    Raises:
-        W2SError: a task without classes, other classes than the supervisor's, or an unknown model.
-    """
-    from w2s_lab import protocol
-    from w2s_lab.heads import train
-    from w2s_lab.methods import METHODS
-
-    bench = _bench(task, strong, device)
-    if supervisor.classes != task.classes:
-        what = f"it tells apart {supervisor.classes}, the task {task.classes}"
-        raise W2SError(what, where=supervisor.fitted, mend="fit it on this task")
-    transfer = task.splits["transfer"]
-    probs = supervisor([task.inputs[i] for i in transfer], device=device)[None]
-    lessons = bench.lessons(*METHODS["naive"].teach(probs, bench.prior, 0))
-    inputs = bench.inputs(bench.trunk, transfer, dim=protocol.DIM)
-    heads = train(inputs, np.arange(len(transfer)), lessons, epochs=protocol.EPOCHS)
-    fitted = f"{strong} taught by {supervisor.fitted}"
-    return labeller_of(bench.trunk, inputs, heads, task.classes, fitted)
-
-
-def labeller_of(trunk, inputs, heads, classes, fitted: str, *, head: int = 0) -> Labeller:
-    """One of many trained heads, with the scale of its inputs, as a labeller."""
-    scale = {"mean": inputs.mean, "deviation": inputs.deviation, "axes": inputs.axes}
-    of = {"query": heads.query[:, head], "weight": heads.weight[head], "bias": heads.bias[head, 0]}
-    arrays = {
-        name: value.detach().cpu().contiguous().numpy()
-        for name, value in (scale | of).items()
-        if value is not None
-    }
-    return Labeller(trunk.name, trunk.key, trunk.layer, tuple(classes), arrays, fitted)
-
-
-def _bench(task: Task, model: str, device: str, labels: int | None = None, seed: int = 0):
-    from w2s_lab.protocol import Bench
-
-    if task.in_text or task.protocol != "label":
-        mend = "give indemnity, or a file of yours with texts and labels"
-        raise W2SError("its answers are no classes", where=task.name, mend=mend)
-    return Bench(task, model, model, device, [seed], labels)
 
 
 @dataclass(frozen=True)
@@ -342,7 +127,7 @@ def label_file(
         raise W2SError("this is in the folder to be labelled", where=str(to), mend=mend)
     if part < 1 or ahead < 1:
         raise W2SError(f"part is {part}, ahead is {ahead}", mend="give 1 or more")
-    rows, total, unit = _source(source, [text, *filter(None, [id])], encoding, split)
+    rows, total, unit = rows_of(source, [text, *filter(None, [id])], encoding, split)
     if isinstance(labeller, str | Path):
         labeller = Labeller.load(labeller)
     if labeller is None:
@@ -355,9 +140,9 @@ def label_file(
         "id": id,
         "with_text": with_text,
         "part": part,
-        "part_characters": PART_CHARACTERS,
+        "part_characters": sources.PART_CHARACTERS,
     }
-    parts = _parts(rows, source, text, id, part, json.dumps(settings))
+    parts = parts_of(rows, source, text, id, part, json.dumps(settings))
     if to.exists():
         return _told(to, _finished(to, settings, parts))
     work = to.with_name(f"{to.name}.part")
@@ -375,7 +160,7 @@ def _label(labeller, parts, work, executor, ahead, device, with_text, seen) -> t
     """Labels the parts that are not on disk yet: what there is now, and how many rows are new."""
     card: dict = {"parts": 0, "rows": 0, "empty": 0}
     content, way, new = hashlib.sha256(), 0.0, 0
-    waiting: dict[Future, _Part] = {}
+    waiting: dict[Future, Part] = {}
 
     def write_some(most: int) -> int:
         written = 0
@@ -425,206 +210,6 @@ def _changed(work: Path, what: str) -> W2SError:
     return W2SError(f"{what} has changed since it was labelled", where=str(work), mend=mend)
 
 
-@dataclass(frozen=True)
-class _Part:
-    number: int
-    start: int  # the number of its first row
-    texts: list[str]
-    ids: list[str | None]  # empty where no column was named
-    key: str  # of the content, the settings and the place
-    step: float  # how much of the source it is, in the unit of the bar
-
-
-def _parts(rows, source, text, id, size, settings) -> Iterator[_Part]:
-    """The source in parts of `size` texts, or fewer long ones."""
-    number = start = length = 0
-    texts: list[str] = []
-    ids: list[str | None] = []
-    step, characters = 0.0, 0
-
-    def made() -> _Part:
-        digest = hashlib.sha256(repr((settings, start, len(ids))).encode())
-        for one in itertools.chain(texts, (repr(i) for i in ids)):
-            digest.update(_bytes(one))
-        return _Part(number, start, texts, ids, digest.hexdigest(), step)
-
-    for row, grown, first in rows:
-        if first:
-            _has(row, text, "text", source)
-            if id:
-                _has(row, id, "id", source)
-        texts.append(_text(row.get(text), start + length, text, source))
-        if id:
-            value = row.get(id)
-            ids.append(None if value is None else _readable(str(value)))
-        length, step, characters = length + 1, step + grown, characters + len(texts[-1])
-        if length == size or characters >= PART_CHARACTERS:
-            yield made()
-            number, start, length, step, characters = number + 1, start + length, 0, 0.0, 0
-            texts, ids = [], []
-    if length:
-        yield made()
-    elif not start:
-        raise W2SError("no row to label", where=source, mend="give a row for each text")
-
-
-def _has(row: Mapping, name: str, role: str, source: str) -> None:
-    if name not in row:
-        there = ", ".join(repr(str(c)[:40]) for c in itertools.islice(row, 20)) or "none"
-        lower = {str(c).lower(): c for c in row}
-        close = difflib.get_close_matches(name.lower(), lower, n=1)
-        mend = f"did you mean {lower[close[0]]!r}?" if close else f"name the column of the {role}"
-        raise W2SError(f"no column {name!r}; there are {there}", where=source, mend=mend)
-
-
-def _text(value: object, row: int, name: str, source: str) -> str:
-    """A row's text as a task has it (data.custom): stripped and cut; "" where there is none."""
-    if value is None or value != value:  # NaN
-        return ""
-    if not isinstance(value, str):
-        what = f"row {row:,} of column {name!r} is of type {type(value).__name__}"
-        raise W2SError(what, where=source, mend="each text must be a string")
-    return _readable(value.strip()[:LONGEST])
-
-
-def _readable(text: str) -> str:
-    """Without halves of surrogate pairs, which JSON may hold and which stop every tokenizer."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
-def _bytes(text: str) -> bytes:
-    """Bytes that no other texts in a row give together."""
-    raw = text.encode("utf-8", "surrogatepass")
-    return b"%d:" % len(raw) + raw
-
-
-# Rows come as (values by column, how far it has moved the bar, whether it is its file's first).
-_Rows = Iterator[tuple[Mapping, float, bool]]
-
-
-def _source(
-    source: str, wanted: list[str], encoding: str, split: str
-) -> tuple[_Rows, int | None, str]:
-    """The rows of a source, and the length of its bar in rows or, where nobody knows, megabytes."""
-    path = Path(source)
-    if not path.exists():
-        if path.suffix.lower() in ENDINGS or source.count("/") != 1:
-            raise W2SError("no such file", where=source, mend="check the path")
-        return _hub(source, split), None, "row"
-    if path.is_file() and path.suffix.lower() not in ENDINGS:
-        mend = f"save it as one of {', '.join(ENDINGS)}"
-        raise W2SError(f"cannot read files that end in {path.suffix!r}", where=source, mend=mend)
-    inside = [path] if path.is_file() else sorted(path.rglob("*"))
-    files = [file for file in inside if file.is_file() and file.suffix.lower() in ENDINGS]
-    if not files:
-        raise W2SError(f"no {', '.join(ENDINGS)} in it", where=source, mend="give another folder")
-    if len({file.suffix.lower() for file in files}) > 1:
-        raise W2SError("files of several formats", where=source, mend="give a folder of one format")
-    if files[0].suffix.lower() == ".parquet":
-        rows = (_parquet_rows(file, wanted) for file in files)
-        total = sum(_parquet(file).metadata.num_rows for file in files)
-        return itertools.chain.from_iterable(rows), total, "row"
-    read = _csv_rows if files[0].suffix.lower() == ".csv" else _jsonl_rows
-    total = sum(file.stat().st_size for file in files) // 10**6
-    return itertools.chain.from_iterable(read(file, encoding) for file in files), total, "MB"
-
-
-def _lines(file: Path, encoding: str, seen: list[int]) -> Iterator[str]:
-    """The lines of a file, which end at "\\n" alone; `seen` counts lines and bytes."""
-    with file.open("rb") as stream:
-        for raw in stream:
-            seen[0] += 1
-            seen[1] += len(raw)
-            try:
-                line = raw.decode(encoding)
-            except LookupError:
-                raise W2SError(f"unknown encoding {encoding!r}", where=str(file)) from None
-            except UnicodeDecodeError as e:
-                mend = "save the file as UTF-8"
-                if raw[:2] not in (b"\xff\xfe", b"\xfe\xff"):  # UTF-16, which has other line ends
-                    mend += ", or give its encoding, perhaps cp1252"
-                what = f"line {seen[0]:,}: byte 0x{raw[e.start]:02x} is not {encoding}"
-                raise W2SError(what, where=str(file), mend=mend) from None
-            # the mark that Excel writes
-            yield line.removeprefix("\ufeff") if seen[0] == 1 else line
-
-
-def _csv_rows(file: Path, encoding: str) -> _Rows:
-    csv.field_size_limit(LONGEST_FIELD)
-    seen, before, header = [0, 0], 0, None
-    try:
-        for row in csv.reader(_lines(file, encoding, seen), strict=True):
-            if not row:
-                continue
-            if header is None:
-                header, first = [name.strip() for name in row], True
-                continue
-            if len(row) > len(header):
-                raise csv.Error(f"{len(row)} fields, but {len(header)} column names")
-            row += [""] * (len(header) - len(row))
-            yield dict(zip(header, row, strict=True)), (seen[1] - before) / 1e6, first
-            before, first = seen[1], False
-    except csv.Error as e:
-        mend = 'put texts that hold commas in "double quotes", and double the quotes inside'
-        raise W2SError(f"line {seen[0]:,}: {e}", where=str(file), mend=mend) from None
-
-
-def _jsonl_rows(file: Path, encoding: str) -> _Rows:
-    seen, before, first = [0, 0], 0, True
-    for line in _lines(file, encoding, seen):
-        if not line.strip():
-            continue
-        try:
-            row = dict(json.loads(line))
-        except (ValueError, TypeError, RecursionError) as e:
-            what = f"line {seen[0]:,} is not a JSON object ({getattr(e, 'msg', e)})"
-            mend = 'give one object a line, like {"text": "…"}'
-            raise W2SError(what, where=str(file), mend=mend) from None
-        yield row, (seen[1] - before) / 1e6, first
-        before, first = seen[1], False
-
-
-def _parquet(file: Path) -> pq.ParquetFile:
-    try:
-        # without a buffer it takes whole columns into memory
-        return pq.ParquetFile(file, buffer_size=2**20)
-    except (pa.ArrowInvalid, OSError) as e:
-        raise W2SError(f"cannot be read ({e})", where=str(file), mend="write it again") from None
-
-
-def _parquet_rows(file: Path, wanted: list[str]) -> _Rows:
-    first, opened = True, _parquet(file)
-    # of a column that is not there `_has` tells, and which there are
-    columns = wanted if {*wanted} <= {*opened.schema_arrow.names} else None
-    try:
-        for batch in opened.iter_batches(1024, columns=columns):
-            for row in batch.to_pylist():
-                yield row, 1.0, first
-                first = False
-    except UnicodeDecodeError as e:  # parquet takes any bytes for text until they are read
-        what = f"it holds text that is not UTF-8, such as {e.object[e.start :][:1]!r}"
-        mend = "decode the texts before saving them"
-        raise W2SError(what, where=str(file), mend=mend) from None
-    except (pa.ArrowInvalid, OSError) as e:
-        raise W2SError(f"cannot be read ({e})", where=str(file), mend="write it again") from None
-
-
-def _hub(name: str, split: str) -> _Rows:
-    import datasets
-
-    try:
-        for number, row in enumerate(datasets.load_dataset(name, split=split, streaming=True)):
-            yield row, 1.0, not number
-    except Exception as e:  # as wide as the network: all of it is told in one line
-        mend = "check the path, or the name, the split and the connection to the Hub"
-        what = f"no such file, and the Hub does not deliver ({type(e).__name__}: {str(e)[:200]})"
-        raise W2SError(what, where=name, mend=mend) from None
-
-
 @contextmanager
 def _alone(work: Path, settings: dict) -> Iterator[None]:
     """The folder of the parts, for this process alone and for these settings."""
@@ -655,7 +240,7 @@ def _refuse_other(before: dict, settings: dict, where: Path, mend: str) -> None:
         raise W2SError(f"made with {', '.join(other)}", where=str(where), mend=mend)
 
 
-def _finished(to: Path, settings: dict, parts: Iterator[_Part]) -> dict:
+def _finished(to: Path, settings: dict, parts: Iterator[Part]) -> dict:
     """The card of what was written there before, if it is what would be written now."""
     mend = "move it away, or give another file to write to"
     try:
@@ -695,7 +280,7 @@ def _key_of(file: Path) -> str | None:
         return None
 
 
-def _table(part: _Part, probs: np.ndarray, classes: Sequence[str], with_text: bool) -> pa.Table:
+def _table(part: Part, probs: np.ndarray, classes: Sequence[str], with_text: bool) -> pa.Table:
     columns = {"row": pa.array(np.arange(part.start, part.start + len(probs)))}
     if part.ids:
         columns["id"] = pa.array(part.ids, pa.string())
