@@ -74,7 +74,7 @@ def test_list_and_help_load_nothing_heavy():
 def test_help_tells_every_command(capsys):
     assert cli.main(["--help"]) == 0
     told = capsys.readouterr().out
-    for command in ("list", "fetch", "check", "run", "build"):
+    for command in ("list", "fetch", "check", "cache", "run", "label", "build", "bench", "cluster"):
         assert f"\n    {command} " in told
 
 
@@ -104,7 +104,7 @@ def test_a_misspelt_command_line_is_status_2_and_runs_nothing(arguments, runs, c
 
 def test_run_passes_every_option_on(runs):
     line = "run indemnity --weak a --strong b --method naive,soft --method filter --seeds 3"
-    line += " --size smoke --device cpu --labels 8 --split 7"
+    line += " --size smoke --device cpu --labels 8 --split 7 --cluster tcp://h:1"
     assert cli.main(line.split()) == 0
     assert runs == [
         (
@@ -118,6 +118,7 @@ def test_run_passes_every_option_on(runs):
                 "device": "cpu",
                 "labels": 8,
                 "split": 7,
+                "cluster": "tcp://h:1",
             },
         )
     ]

@@ -19,6 +19,7 @@ from w2s_lab import team
 from w2s_lab.blocks import checkpointed, compiled, quick_products
 from w2s_lab.errors import W2SError
 from w2s_lab.features import batches_of_like_length
+from w2s_lab.models import gains_from_bfloat16
 from w2s_lab.progress import bar
 from w2s_lab.resume import restore, save
 from w2s_lab.targets import Loss
@@ -229,7 +230,7 @@ def _gradient(model, learning: dict, loss: Loss, batches: list[np.ndarray]) -> T
     """
     some = next(iter(learning.values()))
     device, size = some.device, team.size()
-    gains = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    gains = gains_from_bfloat16(device.type)
     total = torch.zeros(2, device=device)
     parts = -(-size // len(batches))  # of a batch, each of like lengths, where processes outnumber
     pieces = [batch[k::parts] for batch in batches for k in range(min(parts, len(batch)))]
