@@ -277,3 +277,52 @@ def test_a_run_of_two_processes_speaks_once_and_scores_as_one_does(tmp_path, mor
     for name in ("naive", "shrink"):
         scores = [one["methods"][name]["score"] for one in (mine, theirs)]
         assert scores[0] == pytest.approx(scores[1], rel=2e-3)
+
+
+SCRIPT = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from test_finetune import adapt, chatter, fit, target_loss, tiny
+from w2s_lab import team
+
+team.join("cpu")
+model = adapt(tiny("llama"), "whole")
+if team.in_shares():
+    team.split(model, "cpu")
+lengths, loss = target_loss(model, *chatter(11))
+means = fit(model, lengths, loss, epochs=2, lr=1e-2, budget=60)
+print(json.dumps([team.size(), team.in_shares(), means]))
+"""
+
+
+@pytest.mark.parametrize("settings", ["ddp", "fsdp"])
+def test_the_launcher_with_the_settings_that_are_shipped_gives_what_one_process_gives(
+    settings, tmp_path
+):
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    plain = {k: v for k, v in os.environ.items() if k not in ALONE}
+    env = plain | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    file = ROOT / "docs" / "many-devices" / f"{settings}.yaml"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file)]
+    launch += ["--num_processes", "2", "--main_process_port", port]
+    said = {}
+    for name, command in {"one": [sys.executable], "two": launch}.items():
+        done = subprocess.run(
+            [*command, str(script), str(HERE)],
+            env=env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        said[name] = [json.loads(line) for line in done.stdout.splitlines() if line[:1] == "["]
+    ((size, _, alone),) = said["one"]
+    assert size == 1 and len(said["two"]) == 2
+    for size, shares, means in said["two"]:
+        assert (size, shares) == (2, settings == "fsdp")
+        np.testing.assert_allclose(means, alone, rtol=1e-5)
