@@ -46,6 +46,9 @@ def measure(only=None, *, size="lab", device="cpu", json_to=None, page=False) ->
     for name in only or ():
         if name not in WORKS:
             raise W2SError(f"no work {name!r}", mend=f"choose one of: {', '.join(WORKS)}")
+    if page and (only or size == "smoke"):
+        mend = "leave out --only, and take lab or full"
+        raise W2SError("a part of the table is not written to the page", where="--write", mend=mend)
     if find_spec("sentence_transformers") is None:
         mend = "pip install -c constraints.txt -e '.[bench]'"
         raise W2SError("a peer is not installed: sentence-transformers", mend=mend)
@@ -57,17 +60,18 @@ def measure(only=None, *, size="lab", device="cpu", json_to=None, page=False) ->
         if json_to:  # after each work: a run that is stopped has written what it measured
             Path(json_to).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if page:
-        write(rows, device)
+        write(rows, size, device)
     return rows
 
 
-def write(rows: list[dict], device: str) -> None:
+def write(rows: list[dict], size: str, device: str) -> None:
     """Puts the table between the marks of the device's section in docs/benchmarks."""
     kind = "gpu" if device.startswith("cuda") else "cpu"
     begin, end = f"<!-- {kind} -->", f"<!-- end of {kind} -->"
     page = PAGE.read_text()
     head, tail = page[: page.index(begin) + len(begin)], page[page.index(end) :]
-    named = "; ".join(f"{name} {value}" for name, value in environment(device).items())
+    told = {"size": size, **environment(device)}
+    named = "; ".join(f"{name} {value}" for name, value in told.items())
     PAGE.write_text(f"{head}\n\n{named}\n\n{table(rows)}\n\n{tail}")
 
 

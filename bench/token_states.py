@@ -14,7 +14,7 @@ os.environ["W2S_QUIET"] = "1"
 
 import numpy as np
 import torch
-from measuring import alternate, main, matmul_rate, row
+from measuring import alternate, main, matmul_rate, once, row
 
 import w2s_lab as w2s
 from w2s_lab import features
@@ -22,7 +22,8 @@ from w2s_lab.models import LADDER, trunk
 
 COUNT = {"smoke": 24, "lab": 2000, "full": 13_000}
 REPEATS = {"smoke": 1, "lab": 3, "full": 3}
-BATCH = 32  # the default of `encode`, and what tutorials take
+BATCHES = {"cpu": (16, 32, 64), "cuda": (64, 256, 1024)}  # texts; the peer takes its best
+TRIED = 200  # texts that are tried
 
 
 def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
@@ -35,10 +36,11 @@ def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
     lesson = trunk("minilm", device=device)
     whole = lesson.at(len(lesson.blocks()))
     whole.blocks()  # loaded before the clock starts, like the peers' models
-    encoder = SentenceTransformer(str(lesson.folder), device=device)
+    half = getattr(torch, lesson.dtype)  # bfloat16 on a GPU that gains from it, for all alike
+    encoder = SentenceTransformer(str(lesson.folder), device=device, model_kwargs={"dtype": half})
     encoder.max_seq_length = features.MAX_TOKENS
     tokenizer = AutoTokenizer.from_pretrained(lesson.folder)
-    model = AutoModel.from_pretrained(lesson.folder, dtype=torch.float32).to(device).eval()
+    model = AutoModel.from_pretrained(lesson.folder, dtype=half).to(device).eval()
 
     def ours(depth):
         cache = features.cache_dir
@@ -49,16 +51,16 @@ def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
             finally:
                 features.cache_dir = cache
 
-    def encode():
+    def encode(texts, batch):
         return encoder.encode(
-            texts, batch_size=BATCH, output_value="token_embeddings", show_progress_bar=False
+            texts, batch_size=batch, output_value="token_embeddings", show_progress_bar=False
         )
 
     @torch.inference_mode()
-    def plain():
+    def plain(texts, batch):
         found = []
-        for start in range(0, len(texts), BATCH):
-            some = texts[start : start + BATCH]
+        for start in range(0, len(texts), batch):
+            some = texts[start : start + batch]
             inputs = tokenizer(
                 some, padding=True, truncation=True, max_length=384, return_tensors="pt"
             ).to(device)
@@ -66,9 +68,19 @@ def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
             found += [s[m] for s, m in zip(states, inputs["attention_mask"].bool(), strict=True)]
         return found
 
-    works = [lambda: ours(lesson), lambda: ours(whole), encode, plain]
+    def best(work) -> int:
+        """The batch that suits it best, on some of the texts."""
+        tried = BATCHES[torch.device(device).type]
+        return min(tried, key=lambda batch: once(lambda: work(texts[:TRIED], batch), device)[0])
+
+    sizes = best(encode), best(plain)
+    works = [lambda: ours(lesson), lambda: ours(whole)]
+    works += [lambda: encode(texts, sizes[0]), lambda: plain(texts, sizes[1])]
     short, deep, library, loop = alternate(*works, repeats=REPEATS[size], device=device)
-    peers = {"sentence-transformers `encode`": library, "plain transformers loop": loop}
+    peers = {
+        f"sentence-transformers `encode`, batches of {sizes[0]}": library,
+        f"plain transformers loop, unsorted, batches of {sizes[1]}": loop,
+    }
     _check(deep.value, loop.value)
     tokens = int(deep.value.lengths.sum())
     rate = matmul_rate(device, lesson.dtype)
@@ -91,10 +103,11 @@ def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
 
 
 def _check(ours: features.States, theirs: list) -> None:
-    """Both computed the same: half precision keeps 11 bits."""
-    flat = np.concatenate([states.float().numpy() for states in theirs])
-    wrong = abs(flat - ours.flat.astype(np.float32)).max()
-    assert wrong < 0.05, f"the states differ by {wrong:g}"
+    """Both computed the same, up to rounding: the angle between two states of a token."""
+    a = np.concatenate([states.float().numpy() for states in theirs])
+    b = ours.flat.astype(np.float32)
+    cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert cosine.min() > 0.99, f"states of one token have a cosine of {cosine.min():.3f}"
 
 
 if __name__ == "__main__":

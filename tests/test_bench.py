@@ -63,6 +63,12 @@ def test_every_work_has_a_file_with_a_measure_and_an_aim_that_can_be_found():
     assert peers.table([row]).splitlines()[-1].split("|")[6].strip() == "1"
 
 
+@pytest.mark.parametrize("more", [["--only", "lesson"], ["--size", "smoke"]])
+def test_a_part_of_the_table_is_not_written_to_the_page(more, capsys):
+    assert main(["bench", "--write", *more]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_table_is_put_between_the_marks_of_its_device_alone(tmp_path, monkeypatch):
     import peers
 
@@ -70,7 +76,7 @@ def test_a_table_is_put_between_the_marks_of_its_device_alone(tmp_path, monkeypa
     page.write_text("a\n<!-- cpu -->old<!-- end of cpu -->\nb <!-- gpu -->kept<!-- end of gpu -->")
     monkeypatch.setattr(peers, "PAGE", page)
     row = {"work": "w", "peer": "p", "unit": "s", "ours": 1.0, "theirs": 2.0, "ratio": 2.0}
-    peers.write([row], "cpu")
+    peers.write([row], "lab", "cpu")
     text = page.read_text()
     assert "old" not in text and "| w | p | 1 s | 2 s | 2.00 |" in text
     assert text.startswith("a\n<!-- cpu -->") and text.endswith(
@@ -100,11 +106,17 @@ def test_the_plain_student_of_the_benchmark_is_the_same_head():
 @pytest.mark.parametrize("work", ["token_states", "students", "training", "decoding"])
 def test_a_work_runs_at_smoke_size_and_writes_rows(work, tmp_path, capsys):
     pytest.importorskip("sentence_transformers")
+    import peers
+
     out = tmp_path / "rows.json"
     assert main(["bench", "--only", work, "--size", "smoke", "--json", str(out)]) == 0
     rows = json.loads(out.read_text())
     assert rows
     for row in rows:
         assert {"work", "peer", "ours", "theirs", "unit", "ratio"} <= row.keys()
-        assert row["ratio"] > 0 and row["ours_mb"] >= 0
+        assert row["ratio"] > 0
+        aims = [
+            k for k in peers.AIMS if row["work"].startswith(k[0]) and row["peer"].startswith(k[1])
+        ]
+        assert len(aims) == 1, row["work"]
     assert "torch" in capsys.readouterr().out

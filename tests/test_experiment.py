@@ -492,3 +492,18 @@ def test_the_first_lab_runs_from_clauses_to_scores_at_smoke_size(tmp_path, monke
     assert found.score("ceiling").value > found.score("strong zero-shot").value
     assert all(np.isfinite(found.pgr(name).value) for name in found.methods)
     assert found.cost["strong"]["flops"] > found.cost["weak"]["flops"] == 0
+
+
+def test_two_settings_of_one_name_are_refused_and_named_ones_are_trained_together(world):
+    settings = [replace(METHODS["naive"], rate=rate) for rate in (0.3, 3.0)]
+    with pytest.raises(W2SError, match="2 methods are called 'naive'"):
+        some(world, *settings)
+    named = [variant("naive", rate=rate) for rate in (0.3, 3.0)]
+    result = some(world, *named)
+    assert result.methods == ("naive (rate 0.3)", "naive (rate 3)")
+    slow, fast = (result.probs[name] for name in result.methods)
+    assert abs(slow - fast).max() > 0.01
+
+
+def test_a_number_of_seeds_may_come_from_numpy():
+    assert experiment.numbers(np.int64(3)) == (0, 1, 2)

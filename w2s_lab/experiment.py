@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 
 import numpy as np
 
@@ -155,7 +156,8 @@ def run(
             small and the large model, "+" behind a name for a head that attends to tokens.
         methods: names out of `METHODS` (for texts `TEXT_METHODS`, for a store `selection.SCORES`,
             for a cascade `cascade.RULES`), or some of your own; by default all, but for texts not
-            "soft".
+            "soft". Settings of one method are methods too: `variant("naive", rate=3)`; all of them,
+            with all seeds, are trained as one program.
         seeds: how many times all is repeated, each with other gold labels and other first weights,
             or another part of the store; by default 5, for texts and stores 3. Or which, as (0, 3),
             where a model labels by class: what a seed comes to does not depend on the others.
@@ -190,7 +192,7 @@ def run(
     if split is not None:
         task = task.resplit(split)
     if other := elsewhere(task):
-        if not isinstance(seeds, int | None):
+        if not isinstance(seeds, Integral | None):
             mend = "give how many, not which: they share their models"
             raise W2SError(f"seeds is {seeds}", where=task.name, mend=mend)
         asked = {"weak": weak, "strong": strong, "methods": methods, "seeds": seeds}
@@ -232,10 +234,10 @@ def numbers(seeds: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         W2SError: none, one of them twice, or one that is no number from 0 to 9,999.
     """
-    if isinstance(seeds, int):
+    if isinstance(seeds, Integral):
         if seeds < 1:
             raise W2SError(f"seeds is {seeds}", where="run", mend="give 1 or more")
-        return tuple(range(seeds))
+        return tuple(range(int(seeds)))
     found = tuple(int(seed) for seed in seeds)
     if not found or len(set(found)) < len(found) or min(found) < 0 or max(found) > 9999:
         mend = "give different numbers from 0 to 9,999, or how many"
@@ -249,9 +251,18 @@ def told_of(drawn: tuple[int, ...]) -> dict:
 
 
 def chosen_of(methods) -> list[Method]:
-    """The methods of these names, by default all there are, each once."""
+    """The methods of these names, by default all there are, each once.
+
+    Raises:
+        W2SError: two different ones have the same name: a result could not tell them apart.
+    """
     asked = dict.fromkeys(METHODS if methods is None else methods)
-    return [m if isinstance(m, Method) else METHODS[m] for m in asked]
+    chosen = [m if isinstance(m, Method) else METHODS[m] for m in asked]
+    names = [m.name for m in chosen]
+    if twice := [name for name in names if names.count(name) > 1]:
+        mend = 'name each setting, as `methods.variant("naive", rate=3)` does'
+        raise W2SError(f"{len(twice)} methods are called {twice[0]!r}", where="methods", mend=mend)
+    return chosen
 
 
 def default_models(task: Task) -> dict[str, str]:

@@ -96,7 +96,7 @@ class Bench:
             digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         for array in (self.task.gold, self.numbers, self.given, *self.task.splits.values()):
             digest.update(np.ascontiguousarray(array).tobytes() + b"|")
-        trunks = [(t.key, t.layer, t.device) for t in (self.weak_trunk, self.trunk)]
+        trunks = [(t.key, t.layer, t.device, t.dtype) for t in (self.weak_trunk, self.trunk)]
         traits = [{**vars(m), "teach": m.teach.__qualname__} for m in methods]
         settings = (EPOCHS, GOLD_STEPS, DIM, COMMITTEE, list(BASELINES))
         named = (trunks, traits, settings, self.task.classes, self.task.descriptions)
