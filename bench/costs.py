@@ -1,7 +1,7 @@
 """How cost grows with work: measured at four sizes, fitted, tested on a fifth, priced elsewhere.
 
-    python bench/costs.py            # some minutes; writes docs/costs.md and docs/costs.json
-    python bench/costs.py --smoke    # seconds, only printed, and too small to be believed
+    python bench/costs.py            # half an hour; writes docs/costs.md and docs/costs.json
+    python bench/costs.py --smoke    # some minutes, only printed, and too small to be believed
     python bench/costs.py --machine "my GPU" --rate 60e12 --hourly 2.5 --watts 400
                                      # measures nothing: prices for a machine of yours
 
@@ -16,7 +16,9 @@ import json
 import os
 import shutil
 import statistics
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,17 +30,20 @@ import numpy as np
 
 from w2s_lab import costs, works
 from w2s_lab.costs import Measurement
+from w2s_lab.errors import W2SError
 from w2s_lab.works import Texts, Work
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, KEPT = ROOT / "docs" / "costs.md", ROOT / "docs" / "costs.json"
 START, END = "<!-- figures of bench/costs.py -->", "<!-- end of the figures -->"
 AIM = 0.2  # largest error at the fifth size
-REPEATS = 3
+REPEATS = 2
 SHORT, MIDDLE, LONG, ALL = (0, 0.5), (0.3, 0.7), (0.6, 1), (0, 1)  # quantiles of the lengths
 # Four sizes to fit and the fifth to test, the last in each list
+TOKENS = "static tokens"  # tells what states cost: no block, and a state for each token
 CLAUSES = {  # clauses, and which of them
     "static": [(500, SHORT), (1500, MIDDLE), (1500, LONG), (4000, ALL), (10_000, ALL)],
+    TOKENS: [(300, SHORT), (800, MIDDLE), (700, LONG), (2000, ALL), (5000, ALL)],
     "minilm": [(100, SHORT), (200, MIDDLE), (150, LONG), (400, ALL), (1000, ALL)],
     "smollm2": [(20, SHORT), (40, MIDDLE), (30, LONG), (70, ALL), (170, ALL)],
 }
@@ -76,14 +81,14 @@ def fewer(count: int, smoke: bool) -> int:
 
 
 def clauses(name: str, smoke: bool) -> Iterator[Job]:
-    """Labels by a head on static or minilm; by smollm2, token states alone."""
+    """Labels by a head on static or minilm; by smollm2, token states alone. In `CLAUSES`."""
     from w2s_lab.features import BATCH_TOKENS, MAX_TOKENS, token_states
     from w2s_lab.heads import Heads, Inputs
     from w2s_lab.models import trunk
 
-    reader = trunk(name, device="cpu")
-    shape = {"static": works.STATIC, "minilm": works.MINILM, "smollm2": works.READER}[name]
-    pooled = name == "static"
+    model, pooled = name.partition(" ")[0], name == "static"
+    reader = trunk(model, device="cpu")
+    shape = {"static": works.STATIC, "minilm": works.MINILM, "smollm2": works.READER}[model]
     texts, lengths = _pool(reader, MAX_TOKENS)
     reader.blocks()  # loads the model
 
@@ -133,7 +138,8 @@ def heads(smoke: bool) -> Iterator[Job]:
             return train(inputs, items, told, epochs=EPOCHS)
 
         amount = Texts.of(lengths[chosen])
-        named = f"{students} students: {amount.items:,.0f} clauses, {amount.tokens:,.0f} tokens"
+        much = f"{amount.items:,.0f} clauses, {amount.tokens:,.0f} tokens"
+        named = f"heads: {students} students, {much}"
         batches = _shuffled(lengths[chosen], BATCH, np.random.default_rng(0))
         padding = sum(len(b) * lengths[chosen][b].max() for b in batches) / amount.tokens
         work = works.train(amount, students=students, padding=padding, epochs=EPOCHS, name=named)
@@ -255,8 +261,9 @@ def measure(smoke: bool, cache: Path) -> tuple[list[Measurement], list[Measureme
     """Measurements of the four sizes, of the fifth, and bytes on disk by work."""
     every, disk = jobs(smoke), {}
     found: tuple[list, list] = ([], [])
-    warm = {(job.work.family, job.work.model): job for job in reversed(every)}
-    for job in warm.values():  # the first call of anything is slower
+    # the first call of anything is slower: one job of each kind, which its name begins with
+    warm = {(j.work.family, j.work.name.partition(":")[0]): j for j in reversed(every)}
+    for job in warm.values():
         _cleared(cache)
         job.do()
     for turn in range(1 if smoke else REPEATS):
@@ -393,7 +400,7 @@ def machines(model, args) -> list[costs.Machine]:
 
 def parsed(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--smoke", action="store_true", help="seconds, no page")
+    parser.add_argument("--smoke", action="store_true", help="some minutes, no page")
     parser.add_argument("--machine", help="price for a machine of this name; measure no work")
     parser.add_argument("--rate", type=float, help="operations per second of one device")
     parser.add_argument("--device", help="measure that rate here instead: cpu, cuda")
@@ -407,12 +414,19 @@ def parsed(words: list[str] | None) -> argparse.Namespace:
 
 
 def main(words: list[str] | None = None) -> None:
-    args = parsed(words)
+    try:
+        run(parsed(words))
+    except W2SError as error:
+        sys.exit(str(error))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measures all and tells it; with a machine given, its prices from what was kept."""
     if args.machine:
         model = costs.load(KEPT)
         print("\n".join(priced(model, machines(model, args))))
         return
-    load = os.getloadavg()[0]
+    load, started = os.getloadavg()[0], time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         before = os.environ.get("W2S_CACHE")
         try:
@@ -423,21 +437,22 @@ def main(words: list[str] | None = None) -> None:
             os.environ.pop("W2S_CACHE", None)
             if before is not None:
                 os.environ["W2S_CACHE"] = before
+    took = time.perf_counter() - started
     model = costs.fit(measured, rate)
     where = measuring.environment()
     about = ", ".join(f"{name} {value}" for name, value in where.items())
     tables = [*told(model, measured, fifth, disk), "", *fitted(model)]
     tables += ["", *priced(model, machines(model, args))]
-    figures = [f"{about}; load average before {load:.1f}.", "", *tables]
+    figures = [f"{about}; load average before {load:.1f}; it took {took:,.0f} s.", "", *tables]
     print("\n".join(figures))
     if args.smoke:
         return
-    kept = {"rate": rate, "environment": where, "load": load, "disk": disk}
+    kept = {"rate": rate, "environment": where, "load": load, "seconds": took, "disk": disk}
     kept |= {"fit": [asdict(m) for m in measured], "test": [asdict(m) for m in fifth]}
     KEPT.write_text(json.dumps(kept, indent=1), "utf-8")
     front, _, rest = PAGE.read_text("utf-8").partition(START)
     _, _, after = rest.partition(END)
-    PAGE.write_text("\n".join([front + START, "", *figures, END]) + after, "utf-8")
+    PAGE.write_text("\n".join([front + START, "", *figures, "", END]) + after, "utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)} and {KEPT.relative_to(ROOT)}")
 
 

@@ -2,16 +2,23 @@
 
     python bench/training.py [--size smoke|lab|full] [--device cuda]
 
-Same weights to begin with, same examples, same passes, prompts masked, as many tokens to a step.
-Each side may choose: the Trainer its batch on the device and (on a GPU) compilation, ours whether
-to pack. Tokens are real ones, without padding. Afterwards both are asked for the loss of targets,
-which is not timed. The share of the matrix rate counts the arithmetic that the examples need: the
-head where a target is, no padding.
+Same weights to begin with, same examples, same passes and rates, prompts masked, as many tokens to
+a step. Each side may choose: the Trainer its batch on the device, padded or flattened into one row
+(`DataCollatorWithFlattening`; position ids keep its texts apart with SDPA as well) and, on a GPU,
+compilation and Liger's kernels where they are installed; ours whether to pack. Each call copies the
+first weights, within its time. Tokens are real ones, without padding. Before and afterwards both
+are asked for the loss of targets, which is not timed. The share of the matrix rate counts the
+arithmetic that the examples need: the head where a target is, no padding.
 """
 
+import copy
+import gc
+import importlib.util
 import os
 import statistics
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 os.environ["W2S_QUIET"] = "1"
@@ -20,11 +27,14 @@ import numpy as np
 import torch
 import transformers
 from measuring import Timed, alternate, main, matmul_rate, once
+from transformers.models.llama import modeling_llama
 
 from w2s_lab.finetune import adapt, fit, target_loss
 
 REPEATS = 3
-AGREE = 0.05  # of the loss: the two mix their batches differently
+AGREE = 0.2  # of the fall of the loss: the two mix their batches differently
+KINDS = 16  # of tokens in the targets, so that a few steps teach something
+PARTS = (1, 2, 4)  # of a step's examples, one after the other on the device
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,9 @@ TINY = {
     **{"tie_word_embeddings": True, "max_position_embeddings": 512},
 }
 SIZES = {
-    "smoke": Size(TINY, 24, 20, 6, 8, 1e-3),
-    "lab": Size(SMOLLM2, 28, 90, 22, 7, 5e-5),  # the functions and first lines of `code`
-    "full": Size(LLAMA, 2048, 250, 60, 64, 1e-5),
+    "smoke": Size(TINY, 24, 20, 6, 8, 1e-2),
+    "lab": Size(SMOLLM2, 32, 90, 22, 8, 1e-3),  # about the functions and first lines of `code`
+    "full": Size(LLAMA, 2048, 250, 60, 64, 1e-4),
 }
 
 
@@ -68,64 +78,100 @@ def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
     lengths = np.array([len(p) + len(t) - 1 for p, t in zip(prompts, targets, strict=True)])
     torch.manual_seed(0)
     config = transformers.LlamaConfig(**one.shape, pad_token_id=0, bos_token_id=1, eos_token_id=2)
-    model = transformers.LlamaForCausalLM(config).to(device)
-    start = {name: value.clone() for name, value in model.state_dict().items()}
+    start = transformers.LlamaForCausalLM(config).to(device)
     on_gpu = device.startswith("cuda")
+    learned: list = []  # the model of the last call alone
+
+    def fresh():
+        learned.clear()
+        gc.collect()  # accelerate leaves a model that refers to itself
+        learned.append(copy.deepcopy(start))
+        return learned[0]
 
     def ours(packed: bool) -> None:
-        model.load_state_dict(start)
-        sizes, loss = target_loss(adapt(model, "whole"), prompts, targets, packed=packed)
-        budget = int(one.batch * sizes.mean() * (1 if packed else 1.1))  # as many steps
-        how = {"compile": True} if on_gpu else {}
-        fit(model, sizes, loss, epochs=1, lr=one.rate, budget=budget, packed=packed, **how)
+        with _as_started():
+            model = fresh()
+            sizes, loss = target_loss(adapt(model, "whole"), prompts, targets, packed=packed)
+            budget = int(one.batch * sizes.mean() * (1 if packed else 1.1))  # as many steps
+            how = {"compile": True} if on_gpu else {}
+            how |= {"epochs": 1, "lr": one.rate, "warmup": 0.0, "budget": budget}
+            fit(model, sizes, loss, packed=packed, **how)
 
-    def theirs(part: int, compiled: bool) -> None:
-        model.load_state_dict(start)
-        _trained(model, one, prompts, targets, part, compiled, on_gpu)
-        model._compiled_call_impl = None
+    def theirs(part: int, flat: bool, compiled: bool) -> None:
+        with _as_started():
+            _trained(fresh(), one, prompts, targets, part, flat, compiled, on_gpu)
 
     def tried(work) -> tuple[float, float]:
         """Seconds and the loss afterwards; a second time on a GPU, as the first one compiles."""
-        seconds = min(once(work, device)[0] for _ in range(1 + on_gpu))
-        return seconds, lost(model, prompts, targets)
+        try:
+            seconds = min(once(work, device)[0] for _ in range(1 + on_gpu))
+        except torch.OutOfMemoryError:
+            return np.inf, np.nan
+        return seconds, lost(learned[0], prompts, targets)
 
     mine = [lambda packed=packed: ours(packed) for packed in (False, True)]
-    peers = [
-        lambda part=part, compiled=compiled: theirs(part, compiled)
-        for compiled in ((False, True) if on_gpu else (False,))
-        for part in (1, 2, 4)
-        if one.batch % part == 0
-    ]
+    # A flattened batch has another width each time, which would compile anew
+    ways = [(flat, compiled) for flat in (False, True) for compiled in (False, on_gpu and not flat)]
+    settings = [(part, *way) for way in dict.fromkeys(ways) for part in PARTS]
+    peers = [lambda setting=setting: theirs(*setting) for setting in settings]
     tries = [[tried(work) for work in side] for side in (mine, peers)]
     best = [int(np.argmin([seconds for seconds, _ in side])) for side in tries]
     we, they = alternate(mine[best[0]], peers[best[1]], repeats=REPEATS, device=device)
-    losses = [side[k][1] for side, k in zip(tries, best, strict=True)]
-    return [_row(model, lengths, targets, we, they, tries, losses, device)]
+    losses = [lost(start, prompts, targets)]
+    losses += [side[k][1] for side, k in zip(tries, best, strict=True)]
+    told = [
+        f"{'flattened' if flat else 'padded'}{', compiled' if compiled else ''}, "
+        f"batch {one.batch // part}"
+        for part, flat, compiled in settings
+    ]
+    return [_row(start, lengths, targets, we, they, tries, told, losses, device)]
+
+
+@contextmanager
+def _as_started() -> Iterator[None]:
+    """Within it both sides find what a new process would, whatever the Trainer has set before.
+
+    It turns TF32 on for the whole process, and Liger puts functions into the model's module.
+    """
+    module = vars(modeling_llama)
+    before = dict(module)
+    new = hasattr(torch.backends, "fp32_precision")  # from PyTorch 2.9 on
+    allowed = None if new else torch.backends.cuda.matmul.allow_tf32
+    try:
+        yield
+    finally:
+        module.update(before)
+        if new:
+            torch.backends.fp32_precision = "none"
+        else:
+            torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def examples(one: Size) -> tuple[list[list[int]], list[list[int]]]:
-    """Prompts and targets of random tokens, in lengths as texts have them."""
+    """Prompts of random tokens and targets of few kinds, in lengths as texts have them."""
     rng = np.random.default_rng(0)
-    known = one.shape["vocab_size"]
 
-    def some(middle: float) -> list[list[int]]:
+    def some(middle: float, known: int) -> list[list[int]]:
         sizes = np.clip(rng.lognormal(np.log(middle), 0.5, one.examples), 2, 4 * middle).astype(int)
         return [rng.integers(3, known, size).tolist() for size in sizes]
 
-    return some(one.prompt), [[*ids, 2] for ids in some(one.target)]
+    prompts = some(one.prompt, one.shape["vocab_size"])
+    return prompts, [[*ids, 2] for ids in some(one.target, 3 + KINDS)]
 
 
 @torch.no_grad()
 def lost(model, prompts, targets) -> float:
-    """Mean loss of the target tokens of the first examples, once they are learned."""
+    """Mean loss of the target tokens of the first examples."""
     _, loss = target_loss(model, prompts, targets)
     model.eval()
     parts = np.array_split(np.arange(min(len(prompts), 64)), 8)
     sums = np.array([[value.item(), tokens] for value, tokens in (loss(model, p) for p in parts)])
-    return sums[:, 0].sum() / sums[:, 1].sum()
+    return float(sums[:, 0].sum() / sums[:, 1].sum())
 
 
-def _trained(model, one: Size, prompts, targets, part: int, compiled: bool, on_gpu: bool) -> None:
+def _trained(
+    model, one: Size, prompts, targets, part: int, flat: bool, compiled: bool, on_gpu: bool
+) -> None:
     rows = [
         {"input_ids": [*p, *t], "labels": [-100] * len(p) + t, "length": len(p) + len(t)}
         for p, t in zip(prompts, targets, strict=True)
@@ -153,7 +199,7 @@ def _trained(model, one: Size, prompts, targets, part: int, compiled: bool, on_g
             num_train_epochs=1,
             learning_rate=one.rate,
             lr_scheduler_type="linear",
-            warmup_steps=max(1, round(0.1 * one.examples / one.batch)),
+            warmup_steps=0,  # its first step would have a rate of 0, ours has none like that
             weight_decay=0.0,
             max_grad_norm=1.0,
             per_device_train_batch_size=one.batch // part,
@@ -162,6 +208,7 @@ def _trained(model, one: Size, prompts, targets, part: int, compiled: bool, on_g
             optim="adamw_torch_fused",
             bf16=on_gpu,
             tf32=True if on_gpu else None,
+            use_liger_kernel=on_gpu and importlib.util.find_spec("liger_kernel") is not None,
             torch_compile=compiled,
             use_cpu=not on_gpu,
             dataloader_pin_memory=on_gpu,
@@ -176,23 +223,24 @@ def _trained(model, one: Size, prompts, targets, part: int, compiled: bool, on_g
             model=model,
             args=arguments,
             train_dataset=datasets.Dataset.from_list(rows),
-            data_collator=collated,
+            data_collator=transformers.DataCollatorWithFlattening() if flat else collated,
         )
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train()
 
 
-def _row(model, lengths, targets, we: Timed, they: Timed, tries, losses, device: str) -> dict:
+def _row(model, lengths, targets, we: Timed, they: Timed, tries, told, losses, device: str) -> dict:
     tokens = int(lengths.sum())
     rates = [[tokens / seconds for seconds in side.seconds] for side in (we, they)]
     ratios = [a / b for a, b in zip(*rates, strict=True)]
     half = "bfloat16" if device.startswith("cuda") else "float32"
     need = operations(model, lengths, np.array([len(t) for t in targets]))
     middle = statistics.median(rates[0])
+    before, we_lost, they_lost = losses
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     return {
         "work": f"fine-tuning all of a Llama of {millions:.3g}M weights, {tokens:,} tokens",
-        "peer": "Trainer of transformers, length-grouped, fused AdamW, its best batch",
+        "peer": "Trainer of transformers, length-grouped, fused AdamW, its best way and batch",
         "ours": middle,
         "theirs": statistics.median(rates[1]),
         "unit": "tokens/s",
@@ -202,10 +250,12 @@ def _row(model, lengths, targets, we: Timed, they: Timed, tries, losses, device:
         "ours_mb": we.megabytes,
         "theirs_mb": they.megabytes,
         "share": need * middle / tokens / matmul_rate(device, half),
-        "losses afterwards": [round(value, 4) for value in losses],
-        "losses agree": abs(losses[0] / losses[1] - 1) < AGREE,
+        "losses before, after ours, after theirs": [round(value, 4) for value in losses],
+        "losses agree": bool(abs((before - we_lost) / (before - they_lost) - 1) < AGREE),
         "padded or packed, seconds": [round(seconds, 2) for seconds, _ in tries[0]],
-        "batches of the Trainer, seconds": [round(seconds, 2) for seconds, _ in tries[1]],
+        "Trainer, seconds": {
+            way: round(seconds, 2) for way, (seconds, _) in zip(told, tries[1], strict=True)
+        },
     }
 
 

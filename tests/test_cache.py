@@ -275,6 +275,21 @@ def test_fifty_small_entries_cost_one_look_at_the_others(home, monkeypatch):
     assert len(names(home)) == 50
 
 
+def test_over_the_limit_with_all_in_use_it_looks_once_a_minute(home, monkeypatch):
+    clock, looks = [0.0], []
+    monkeypatch.setattr(cache.time, "monotonic", lambda: clock[0])
+    trimmed = cache.trim
+    monkeypatch.setattr(cache, "trim", lambda most: looks.append(most) or trimmed(most))
+    for i in range(50):  # the third is too much, and all were used just now
+        put(home / "results" / str(i))
+        clock[0] += 1
+    assert len(looks) == 2  # at the first entry, and when it was too much
+    old(home / "results" / "7")
+    clock[0] += 60
+    put(home / "results" / "one more")
+    assert len(looks) == 3 and "7" not in names(home)
+
+
 def test_what_other_processes_add_is_seen_after_a_while(home, monkeypatch):
     put(home / "results" / "a", idle=DAY)
     with python("put(Path(sys.argv[1]), 700)", home / "results" / "b") as other:

@@ -14,7 +14,7 @@ from pathlib import Path
 import dask_processes as dask
 import pytest
 
-from w2s_lab import cluster
+from w2s_lab import cluster, workers
 from w2s_lab.cli import main
 from w2s_lab.cluster import connect, opened
 from w2s_lab.errors import W2SError
@@ -70,6 +70,28 @@ def test_calls_run_on_the_workers_and_threads_say_how_many_at_a_time(local):
 def test_an_error_of_a_call_is_raised_as_it_is(local):
     with connect(local(1)) as (executor, _), pytest.raises(ZeroDivisionError):
         executor.submit(lambda: 1 / 0).result()
+
+
+def test_workers_are_looked_at_if_models_are_named_and_only_then(local, monkeypatch):
+    address = local(1)
+    monkeypatch.setattr(workers, "has", lambda model: model == "minilm")
+    with connect(address, ["minilm"]) as (executor, _):
+        assert executor.submit(len, "four").result() == 4
+    with pytest.raises(W2SError, match=r"worker tcp://.* does not have mine; "):
+        connect(address, ["minilm", "mine"]).__enter__()
+    monkeypatch.setattr(workers, "problems", lambda worker: [W2SError("torch is 1.0.0 there")])
+    with pytest.raises(W2SError, match=r"^torch is 1\.0\.0 there$"), connect(address, ()):
+        pytest.fail("connected")
+    with connect(address) as (executor, _):
+        assert executor.submit(len, "four").result() == 4
+
+
+def test_a_call_that_kills_its_workers_is_told_as_such(local):
+    address = local(1)
+    with pytest.raises(W2SError) as told, connect(address):
+        raise distributed.KilledWorker("a call", None, 3)
+    mend = "give them more memory, or see their logs"
+    assert str(told.value) == f"{address}: a call has killed its workers; {mend}"
 
 
 def test_a_cluster_without_workers_is_told(local):
@@ -208,6 +230,59 @@ def test_the_jobs_are_ended_after_an_error_too(slurm, settings):
     with pytest.raises(ZeroDivisionError), opened(settings(GOOD)):
         1 / 0  # noqa: B018
     assert Slurm.asked["ended"]
+
+
+SAID = """Command exited with non-zero exit code.
+Exit code: 1
+Command:
+sbatch /tmp/a.sh
+stdout:
+
+stderr:
+sbatch: error: Batch job submission failed: Invalid account
+
+"""
+
+
+def test_a_job_that_is_refused_is_told_at_once_in_the_batch_systems_words(
+    slurm, settings, monkeypatch
+):
+    async def refuse(self):
+        self._correct_state_waiting = None  # as the one that it stands for does first
+        if Slurm.asked.get("jobs") and "ended" not in Slurm.asked:
+            raise RuntimeError(SAID)
+
+    monkeypatch.setattr(Slurm, "works", False)
+    monkeypatch.setattr(Slurm, "_correct_state_internal", refuse)
+    told = refused(settings(GOOD))
+    words = "a job was refused (sbatch: error: Batch job submission failed: Invalid account)"
+    assert words in told and Slurm.asked["ended"]
+
+
+def test_a_cluster_that_cannot_be_waited_for_is_asked_all_the_same():
+    asked = []
+    plain = types.SimpleNamespace(scale=lambda jobs: asked.append(jobs))
+    assert cluster._refused(plain, 3) == "" and asked == [3]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its sbatch is a shell script")
+def test_the_real_dask_jobqueue_tells_of_a_refused_job_and_ends_the_others(
+    quiet_dask, settings, tmp_path, monkeypatch
+):
+    pytest.importorskip("dask_jobqueue")
+    for name, line in {
+        "sbatch": 'mkdir "$0.one" 2>&- && echo Submitted batch job 17 && exit; echo No more >&2',
+        "scancel": 'echo "$1" >> "$0.txt"',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\nexit {int(name == 'sbatch')}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    options = "cores: 1, memory: 1GB, scheduler_options: {dashboard_address: ':0'}"
+    told = refused(settings(f"{{cluster: SLURMCluster, jobs: 2, settings: {{{options}}}}}"))
+    assert told.endswith(
+        "here.yaml: a job was refused (No more); change `settings` or `jobs` in the file"
+    )
+    assert (tmp_path / "scancel.txt").read_text() == "17\n"
 
 
 def test_jobs_that_do_not_begin_in_time_are_told_and_ended(slurm, settings, monkeypatch):

@@ -18,12 +18,15 @@ from w2s_lab.works import Shape, Texts, Work
 
 TINY = Shape("tiny", blocks=2, block=1000, dim=10, embed=500, keys=5)
 RATE = 1e9
-TRUE = {"start": 0.5, "items": 1e-3, "tokens": 1e-5, "flops": 2e-9, "attention": 5e-9}
+TRUE = {
+    **{"start": 0.5, "items": 1e-3, "tokens": 1e-5, "states": 5e-7},
+    **{"flops": 2e-9, "attention": 5e-9},
+}
 
 
-def reading(items: float, length: float, shape: Shape = TINY) -> Work:
+def reading(items: float, length: float, shape: Shape = TINY, *, pooled: bool = False) -> Work:
     texts = Texts(items, items * length, items * length**2)
-    return works.read(shape, texts, name=f"{items} of {length}")
+    return works.read(shape, texts, pooled=pooled, name=f"{items} of {length}")
 
 
 def measured(work: Work, error: float = 0.0) -> Measurement:
@@ -41,7 +44,9 @@ def model() -> costs.CostModel:
 
 
 def exact() -> list[Measurement]:
-    return [measured(reading(*size, shape)) for size in SIZES for shape in (TINY, STILL)] * 3
+    some = [reading(*size, shape) for size in SIZES for shape in (TINY, STILL)]
+    some += [reading(*size, STILL, pooled=True) for size in SIZES]
+    return [measured(work) for work in some] * 3
 
 
 # --- amounts --------------------------------------------------------------------------------------
@@ -216,7 +221,9 @@ def test_a_larger_size_that_was_not_measured_is_predicted(model):
 @settings(max_examples=10)  # each resamples 500 times
 @given(st.lists(st.floats(-0.3, 0.3), min_size=10, max_size=10))
 def test_no_cost_is_below_nothing_whatever_the_noise(noise):
-    some = [measured(reading(*s), e) for s, e in zip(SIZES * 2, noise, strict=True)]
+    some = [reading(*size) for size in SIZES]
+    some += [reading(*size, STILL, pooled=True) for size in SIZES]
+    some = [measured(work, e) for work, e in zip(some, noise, strict=True)]
     found = costs.fit(some, RATE)
     assert min(found.coefficients.values()) >= 0
     assert min(draws.min() for draws in found.resampled.values()) >= 0
@@ -266,8 +273,14 @@ def test_a_share_is_of_the_machines_own_matrix_product(model):
     assert model.share("read", "tiny") == pytest.approx(0.5)
 
 
+def test_a_product_that_the_fit_finds_free_has_no_share_of_the_rate():
+    free = costs.CostModel({"read flops tiny": 0.0}, {"read flops tiny": np.zeros(9)}, RATE)
+    text = str(free.table())
+    assert "not told apart" in text and "%" not in text and "inf" not in text
+
+
 def test_fewer_sizes_than_coefficients_are_refused():
-    with pytest.raises(W2SError, match="2 sizes for 5 coefficients"):
+    with pytest.raises(W2SError, match="2 sizes for 6 coefficients"):
         costs.fit([measured(reading(*size)) for size in SIZES[:2]], RATE)
 
 
@@ -319,11 +332,12 @@ def test_on_the_machine_of_the_fit_a_price_is_the_seconds_of_the_model(model):
 
 def test_a_faster_machine_saves_arithmetic_and_not_the_hosts_work(model):
     work = reading(1000, 100)
-    # host 0.5 + 1,000 · 1 ms + 100,000 · 10 µs = 2.5 s; weights 2 · 2,000 · 10⁵ · 2 ns = 0.8 s;
-    # attention 2 · 2 · 10 · 1,000 · 10⁴ · 5 ns = 2 s; ten times faster: 2.5 + 0.08 + 0.2
+    # host 0.5 + 1,000 · 1 ms + 100,000 · 10 µs = 2.5 s, and 100,000 · 10 dims · 2 bytes · 0.5 µs
+    # = 1 s; weights 2 · 2,000 · 10⁵ · 2 ns = 0.8 s; attention 2 · 2 · 10 · 1,000 · 10⁴ · 5 ns
+    # = 2 s; ten times faster: 2.5 + 1 + 0.08 + 0.2
     faster = Machine("faster", 10 * RATE)
     found = costs.price([work], faster, model)
-    assert found.hours.value * 3600 == pytest.approx(2.78, rel=1e-4)
+    assert found.hours.value * 3600 == pytest.approx(3.78, rel=1e-4)
 
 
 def test_a_given_share_replaces_the_measured_one_and_sets_the_range(model):
@@ -347,11 +361,30 @@ def test_sending_blocks_takes_the_place_of_the_steps(model):
 
 def test_eight_devices_are_less_than_eight_times_as_fast(model):
     work = reading(100_000, 100)
-    one = costs.price([work], costs.ONE_GPU, model).hours.value
-    eight = costs.price([work], costs.EIGHT_GPUS, model).hours.value
+    part = {term: work.amounts[term] for term in ("flops", "attention", "dispatches")}
+    alone = replace(work, amounts=part)
+    one, eight = (
+        costs.price([alone, work], m, model).stages for m in (costs.ONE_GPU, costs.EIGHT_GPUS)
+    )
     # 1 / (0.05 + 0.95 / 8) = 5.93
-    assert one / eight == pytest.approx(1 / (0.05 + 0.95 / 8))
+    assert one[0].hours.value / eight[0].hours.value == pytest.approx(1 / (0.05 + 0.95 / 8))
+    # what they save of a whole reading is what they save of the device's part of it
+    saved = [a.hours.value - b.hours.value for a, b in zip(one, eight, strict=True)]
+    assert saved[0] == pytest.approx(saved[1])
     assert replace(costs.EIGHT_GPUS, serial=1.0).speedup == 1
+
+
+def test_the_hosts_work_takes_as_long_beside_eight_devices(model):
+    host = Work("w", "read", "tiny", {t: 100.0 for t in ("start", "items", "tokens", "states")})
+    one, eight = (costs.price([host], m, model) for m in (costs.ONE_GPU, costs.EIGHT_GPUS))
+    assert eight.hours == one.hours and one.hours.value > 0
+
+
+def test_more_devices_shorten_steps_where_sending_blocks_does_not_replace_them():
+    work = Work("w", "tune", "tiny", {"steps": 100.0})
+    model = costs.fit([Measurement(work, 2.0)], RATE)
+    two = costs.price([work], Machine("two", RATE, devices=2), model)
+    assert two.hours.value == pytest.approx(1.0 / 3600)
 
 
 def test_money_and_energy_count_every_device_for_all_of_the_time(model):
@@ -428,11 +461,12 @@ def os_cache() -> str:
 @pytest.mark.slow
 def test_the_benchmark_measures_fits_and_tells_from_an_empty_cache(bench, linked, monkeypatch):
     def few(smoke):
-        return [*bench.clauses("static", smoke), *bench.heads(smoke)]
+        names = ("static", bench.TOKENS)
+        return [j for name in names for j in bench.clauses(name, smoke)] + [*bench.heads(smoke)]
 
     monkeypatch.setattr(bench, "jobs", few)
     measured, fifth, disk = bench.measure(True, linked)
-    assert len(measured) == 8 and len(fifth) == 2  # four sizes of two works, and the fifth of each
+    assert len(measured) == 12 and len(fifth) == 3  # four sizes of three works, and each fifth
     for one in [*measured, *fifth]:
         if one.work.family == "read":  # every text was read anew, and only that was kept
             size = one.work.disk
@@ -440,7 +474,7 @@ def test_the_benchmark_measures_fits_and_tells_from_an_empty_cache(bench, linked
                 0 <= disk[one.work.name] - size <= 128 + 128 + 8 * (one.work.amounts["items"] + 1)
             )
     lines = "\n".join(bench.told(costs.fit(measured, RATE), measured, fifth, disk))
-    assert lines.count("**test**") == 2 and "Of 2 fifth sizes" in lines
+    assert lines.count("**test**") == 3 and "Of 3 fifth sizes" in lines
 
 
 def test_the_fifth_size_is_outside_of_the_others(bench):
@@ -473,6 +507,16 @@ def test_a_machine_of_ones_own_is_priced_from_kept_measurements(
     bench.main(["--machine", "mine", "--rate", "1e12", "--hourly", "2", "--watts", "300"])
     said = capsys.readouterr().out
     assert said.count("| mine | **all** |") == 4 and "rate given, share as fitted" in said
+
+
+def test_a_mistake_on_the_command_line_is_one_line(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "KEPT", tmp_path / "costs.json")
+    words = ["--machine", "mine", "--rate", "1e12", "--share", "0.5", "0.2"]
+    with pytest.raises(SystemExit, match=r"no measurements .*python bench/costs\.py`$"):
+        bench.main(words)
+    monkeypatch.setattr(bench.costs, "load", lambda path: None)
+    with pytest.raises(SystemExit, match="a share from 0.5 to 0.2; .*the lowest first"):
+        bench.main(words)
 
 
 def _works() -> list[Work]:

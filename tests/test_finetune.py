@@ -561,6 +561,69 @@ def test_the_state_of_another_run_is_refused(change, told, tmp_path):
     fails(lambda: fit(loss=loss, **(arguments | change)), told, "another folder")
 
 
+def test_the_state_of_other_first_weights_is_refused_frozen_ones_included(tmp_path):
+    lengths, loss = regression()
+    arguments = {"lengths": lengths, "loss": loss, "epochs": 1, "lr": 1e-2, "folder": tmp_path}
+
+    def begun(bias):
+        model = line()
+        model[0].requires_grad_(False)
+        with torch.no_grad():
+            model[0].bias[0] = bias
+        return model
+
+    fit(begun(0.25), **arguments)
+    fails(lambda: fit(begun(0.5), **arguments), "first weights", "another folder")
+    fit(begun(0.25), **arguments)
+
+
+@pytest.mark.parametrize("change", ["prompts", "targets", "weights", "temperature", "teacher"])
+def test_the_state_of_other_data_of_the_same_lengths_is_refused(change, tmp_path):
+    prompts, targets = chatter(3)
+    rng = np.random.default_rng(0)
+    soft = [rng.dirichlet(np.ones(VOCABULARY), len(ids)).astype("float32") for ids in targets]
+    told = {"prompts": prompts, "targets": targets, "teacher": soft}
+    told |= {"weights": np.ones(3), "temperature": 1.0}
+
+    def run(**other):
+        model = tiny("llama", blocks=1)
+        data = target_loss(model, **(told | other))
+        return fit(model, *data, epochs=1, lr=1e-2, folder=tmp_path)
+
+    means = run()
+    assert run() == means
+    changed = {
+        "prompts": [[3 if prompts[0][0] == 2 else 2, *prompts[0][1:]], *prompts[1:]],
+        "targets": [[*ids[:-1], 3] for ids in targets],
+        "weights": np.array([1.0, 1.0, 2.0]),
+        "temperature": 2.0,
+        "teacher": [soft[0][:, ::-1].copy(), *soft[1:]],
+    }
+    fails(lambda: run(**{change: changed[change]}), "data", "another folder")
+
+
+def test_a_device_without_room_is_not_told_as_a_damaged_state(tmp_path, monkeypatch):
+    lengths, loss = regression()
+    run = lambda: fit(line(), lengths, loss, epochs=1, lr=1e-2, folder=tmp_path)  # noqa: E731
+    run()
+
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(resume, "_put", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        run()
+
+
+def test_processes_that_find_different_states_say_so(tmp_path, monkeypatch):
+    lengths, loss = regression()
+    real = finetune.team.gathered
+    other = lambda part: real(part) | {1: (2, False)}  # noqa: E731
+    monkeypatch.setattr(finetune.team, "gathered", other)
+    run = lambda: fit(line(), lengths, loss, epochs=1, lr=1e-2, folder=tmp_path)  # noqa: E731
+    fails(run, "different states", "all machines share")
+
+
 def test_a_damaged_state_is_refused(tmp_path):
     lengths, loss = regression()
     (tmp_path / "fit.pt").write_bytes(b"PK not a state")
@@ -1021,6 +1084,29 @@ def test_products_in_single_precision_are_rounded_on_a_gpu_only_and_only_within(
     with quick_products(True):
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="before PyTorch 2.9")
+def test_products_can_be_rounded_after_somebody_has_used_the_newer_way_to_ask_for_it():
+    from w2s_lab.blocks import quick_products
+
+    products = torch.backends.cuda.matmul
+    with quick_products(True):
+        pass
+    assert products.fp32_precision == "none"  # inherits, as before
+    try:
+        torch.backends.fp32_precision = "tf32"
+        with pytest.raises(RuntimeError):
+            torch.get_float32_matmul_precision()
+        lengths, loss = regression()
+        fit(line(), lengths, loss, epochs=1, lr=1e-2)
+        torch.backends.fp32_precision = "none"
+        products.fp32_precision = "tf32"
+        with quick_products(True):
+            assert products.fp32_precision == "tf32"
+        assert products.fp32_precision == "tf32"
+    finally:
+        torch.backends.fp32_precision = products.fp32_precision = "none"
 
 
 @pytest.mark.gpu

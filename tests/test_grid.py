@@ -238,6 +238,45 @@ def test_a_cluster_whose_workers_all_leave_is_given_up(task, made_up, monkeypatc
         grid.runs([{"task": task}], address)
 
 
+def test_runs_that_wait_for_a_gpu_are_given_up_once_no_worker_offers_one(
+    task, made_up, monkeypatch
+):
+    monkeypatch.setattr(grid, "GONE_SECONDS", 0.2)
+    monkeypatch.setattr(grid, "POLL_SECONDS", 0.05)
+    nthreads = distributed.Client.nthreads
+    calls = []
+
+    def leaving(self, *words):
+        calls.append(words)
+        assert len(calls) < 200, "it would go on for ever"
+        there = nthreads(self)
+        return there if len(calls) < 3 else {a: n for a, n in there.items() if a in bare}
+
+    with here({}, {"GPU": 1}) as address:
+        with distributed.Client(address, set_as_default=False) as client:
+            bare = [a for a, one in workers.found(client).items() if not one.gpus]
+        monkeypatch.setattr(distributed.Client, "nthreads", leaving)
+        with pytest.raises(W2SError, match='all workers that offer a GPU are gone; .*"GPU=1"'):
+            grid.runs([{"task": task, "seeds": 5, "device": "cuda"}], address)
+
+
+def test_a_folder_of_here_is_asked_for_by_its_full_name(task, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    asked = {"task": task, "weak": "models/mine:0", "strong": "models/mine:2+", "seeds": 1}
+    (job,), models = grid._jobs([asked])
+    full = {f"{tmp_path}/models/mine:0", f"{tmp_path}/models/mine:2+"}
+    assert {job.asked["weak"], job.asked["strong"]} == models == full
+
+
+def test_a_scheduler_of_another_version_is_told_before_any_work(two, task, made_up, monkeypatch):
+    older = W2SError("dask is 2020.1.0 there")
+    monkeypatch.setattr(workers, "scheduler_problem", lambda client: older)
+    with pytest.raises(W2SError, match=r"dask is 2020\.1\.0 there"):
+        grid.runs([{"task": task}], two)
+    assert not made_up
+
+
 # --- with a tiny model and no stand-in
 
 

@@ -3,14 +3,17 @@
 On a tiny random model; that it is the weak model of a run is asked on a task of its words.
 """
 
+import contextlib
 import csv
 import errno
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -27,7 +30,7 @@ from tiny_models import save_model
 from w2s_lab import cli, labelling, sources
 from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
-from w2s_lab.labeller import Labeller, student_labeller, weak_labeller
+from w2s_lab.labeller import Labeller, all_threads, student_labeller, weak_labeller
 from w2s_lab.labelling import label_file
 from w2s_lab.models import trunk
 from w2s_lab.protocol import Bench
@@ -90,9 +93,9 @@ def asked(monkeypatch):
     """The texts that were labelled, in order."""
     seen, answer = [], labelling._answer
 
-    def counting(labeller, texts, device):
+    def counting(labeller, texts, *others):
         seen.extend(texts)
-        return answer(labeller, texts, device)
+        return answer(labeller, texts, *others)
 
     monkeypatch.setattr(labelling, "_answer", counting)
     return seen
@@ -385,9 +388,9 @@ def test_stopped_at_any_rename_it_goes_on_and_ends_with_the_same_bytes(
         if len(calls) > moment:
             raise Killed
 
-    def counting(labeller, texts, device):
+    def counting(labeller, texts, *others):
         seen.extend(texts)
-        return answer(labeller, texts, device)
+        return answer(labeller, texts, *others)
 
     to = home / f"b{ending}"
     # 9 parts, the settings, the final file, its card and its place: 13 renames
@@ -553,6 +556,38 @@ def test_two_at_once_do_not_write_to_one_file(labeller, tmp_path):
     assert label_file(source, to, labeller=labeller, executor=Second()).rows == 60
 
 
+def test_what_another_process_has_finished_before_the_lock_was_given_back_is_found(
+    labeller, tmp_path, monkeypatch, asked
+):
+    source, to = write(tmp_path / "a.csv"), tmp_path / "b.parquet"
+    alone = labelling._alone
+
+    def late(*args):  # between the first look and the lock
+        monkeypatch.setattr(labelling, "_alone", alone)
+        label_file(source, to, labeller=labeller)
+        return alone(*args)
+
+    monkeypatch.setattr(labelling, "_alone", late)
+    done = label_file(source, to, labeller=labeller)
+    assert (done.rows, done.new) == (60, 0) and sorted(asked) == sorted(TEXTS)
+    assert sorted(os.listdir(tmp_path)) == ["a.csv", "b.parquet", "b.parquet.json"]
+
+
+def test_the_folder_of_the_parts_is_deleted_while_it_is_locked(labeller, tmp_path, monkeypatch):
+    import filelock
+
+    source, to = write(tmp_path / "a.csv"), tmp_path / "b.parquet"
+    work, release, there = tmp_path / "b.parquet.part", filelock.FileLock.release, []
+
+    def looking(self, *args, **options):
+        there.append(work.exists())
+        return release(self, *args, **options)
+
+    monkeypatch.setattr(filelock.FileLock, "release", looking)
+    label_file(source, to, labeller=labeller)
+    assert there and not any(there)
+
+
 @pytest.mark.parametrize("moment", [2, 11])  # a part, and the final file
 def test_a_full_disk_loses_nothing(labeller, tmp_path, monkeypatch, asked, moment):
     source, to = write(tmp_path / "a.csv"), tmp_path / "b.parquet"
@@ -595,6 +630,76 @@ def test_workers_that_die_cost_their_parts_only(labeller, tmp_path):
     with pytest.raises(W2SError, match="a worker died.*what is labelled is kept"):
         label_file(source, to, **options, executor=Dying(), ahead=1)
     assert label_file(source, to, **options).new == 25  # 60 rows, less five parts of 7
+
+
+def test_workers_that_never_answer_are_asked_for_once_a_minute(labeller, tmp_path, monkeypatch):
+    source, to = write(tmp_path / "a.csv"), tmp_path / "b.parquet"
+    monkeypatch.setattr(labelling, "ALIVE_SECONDS", 0.01)
+    said, given = [True, True, False], []
+
+    class Silent(Inline):
+        def submit(self, *args):
+            given.append(super().submit(*args) if len(given) < 3 else Future())
+            return given[-1]
+
+    options = {"labeller": labeller, "part": 7, "ahead": 2}
+    with pytest.raises(W2SError) as error:
+        label_file(source, to, **options, executor=Silent(), alive=lambda: said.pop(0))
+    assert "b.parquet.part: all workers are gone; start some and give the same" in told(error)
+    assert said == [] and all(future.cancelled() for future in given[3:])
+    assert label_file(source, to, **options).new == 39  # 60 rows, less three parts of 7
+
+
+def test_what_was_begun_in_one_precision_is_not_continued_in_another(
+    labeller, tmp_path, monkeypatch, asked
+):
+    source, to = write(tmp_path / "a.csv"), tmp_path / "b.parquet"
+    stopped(source, to, labeller)
+    asked.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("w2s_lab.models.gains_from_bfloat16", lambda device: True)
+        patch.setattr(Labeller, "__call__", lambda *_, **__: pytest.fail("it was computed"))
+        with pytest.raises(W2SError) as error:
+            label_file(source, to, labeller=labeller, part=7)
+    assert "computed in bfloat16 now, the labels there in float32" in told(error)
+    assert "or delete b.parquet.part to begin anew" in told(error)
+    assert label_file(source, to, labeller=labeller, part=7).new == 39
+    card = json.loads((tmp_path / "b.parquet.json").read_text())
+    assert card["settings"]["dtype"] == "float32"
+
+
+def test_workers_of_two_precisions_are_told_and_not_mixed(labeller, tmp_path, monkeypatch):
+    source, to = write(tmp_path / "a.csv"), tmp_path / "b.parquet"
+    kinds = iter(["bfloat16"])
+    monkeypatch.setattr(Labeller, "dtype", lambda self, device: next(kinds, "float32"))
+    with pytest.raises(W2SError, match="computed in float32 now, the labels there in bfloat16"):
+        label_file(source, to, labeller=labeller, part=7, executor=Inline(), ahead=2)
+    assert os.listdir(tmp_path / "b.parquet.part").count("00000001.parquet") == 0
+
+
+def test_a_worker_of_dask_computes_with_its_threads_and_gives_them_back(monkeypatch):
+    import types
+
+    import torch
+
+    worker = types.SimpleNamespace(state=types.SimpleNamespace(nthreads=3))
+    before = torch.get_num_threads()
+    monkeypatch.setitem(
+        sys.modules, "distributed", types.SimpleNamespace(get_worker=lambda: worker)
+    )
+    with all_threads():
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == before
+
+
+def test_the_names_that_the_page_imports_are_there():
+    page = Path(labelling.__file__).parents[1] / "docs" / "labelling.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    imports = [line for line in lines if re.match(r"(from|import) ", line)]
+    assert len(imports) >= 3
+    for line in imports:
+        exec(line, {})
 
 
 @pytest.mark.parametrize(
@@ -696,6 +801,30 @@ def test_the_command_tells_a_mistake_with_status_2(tmp_path, monkeypatch, capsys
     assert said in error and error.count("\n") == 1
 
 
+def test_the_command_asks_workers_of_a_cluster_for_the_labellers_model(
+    labeller, folder, tmp_path, monkeypatch
+):
+    asked = []
+
+    @contextlib.contextmanager
+    def connect(where, models):
+        asked.append((where, list(models)))
+        yield Inline(), 2
+
+    monkeypatch.setattr("w2s_lab.cluster.connect", connect)
+    monkeypatch.chdir(folder.parent)
+    relative = replace(labeller, trunk=f"{folder.name}:0")
+    for number, one in enumerate((labeller, relative)):
+        one.save(tmp_path / "mine.labeller")
+        source, to = write(tmp_path / "a.csv", TEXTS[:5]), tmp_path / f"{number}.csv"
+        line = ["label", source, "--to", to, "--labeller", tmp_path / "mine.labeller"]
+        assert cli.main([*map(str, line), "--cluster", "tcp://a:1"]) == 0
+    assert asked == [("tcp://a:1", [f"{folder}:0"])] * 2
+    line = ["label", source, "--to", tmp_path / "2.csv", "--task", "none", "--weak", "minilm:2"]
+    assert cli.main([*map(str, line), "--cluster", "tcp://a:1"]) == 2  # no such task
+    assert asked[2] == ("tcp://a:1", ["minilm:2"])
+
+
 @pytest.mark.slow
 def test_a_cluster_of_dask_labels_the_same(labeller, tmp_path):
     distributed = pytest.importorskip("distributed", reason="needs the extra `cluster`")
@@ -710,6 +839,70 @@ def test_a_cluster_of_dask_labels_the_same(labeller, tmp_path):
             source, tmp_path / "there.parquet", labeller=labeller, part=4, executor=executor
         )
     assert there.path.read_bytes() == alone.path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+def test_a_worker_of_dask_killed_in_mid_file_costs_only_what_it_had_in_work(labeller, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="needs the extra `cluster`")
+    import dask_processes as dask
+
+    source, to = write(tmp_path / "a.csv"), tmp_path / "b.parquet"
+    options = {"labeller": labeller, "part": 4}
+    whole = label_file(source, tmp_path / "whole.parquet", **options)
+    notes, work = tmp_path / "notes", tmp_path / "b.parquet.part"
+    notes.mkdir()
+
+    def noted(labeller, texts, *others):
+        """On a worker: an answer that leaves a file when it is begun, and one when it is done."""
+        number = next(i for i in range(15) if TEXTS[4 * i : 4 * i + 4] == texts)
+        there = (work / f"{number:08d}.parquet").exists()
+        (notes / f"{number} begun {os.getpid()} {there}").touch()
+        time.sleep(0.3)
+        found = labelling._answer(labeller, texts, *others)
+        (notes / f"{number} done {os.getpid()} {there}").touch()
+        return found
+
+    def noted_by(pid):
+        """The parts that a worker has begun, and those it has done."""
+        names, kinds = [path.name.split() for path in notes.iterdir()], ("begun", "done")
+        return [{int(n) for n, what, by, _ in names if (what, by) == (kind, pid)} for kind in kinds]
+
+    with (
+        dask.scheduler(tmp_path) as (_, address),
+        dask.worker(address, tmp_path) as first,
+        dask.worker(address, tmp_path) as second,
+    ):
+        dask.joined(address, 2)
+        killed, pid = [], str(first.pid)
+
+        def kill():
+            """Ends the first worker once it has done a part that is on disk and begun another."""
+
+            def in_mid_part():
+                begun, done = noted_by(pid)
+                on_disk = {int(file.stem) for file in work.glob("[0-9]*.parquet")}
+                return done & on_disk and begun - done
+
+            dask.until(in_mid_part)
+            time.sleep(0.1)  # the scheduler hears of what is on disk with the next message
+            first.kill()
+            killed.append(noted_by(pid))
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            distributed.Client(address, set_as_default=False) as client,
+            client.get_executor(pure=False) as executor,
+        ):
+            patch.setattr(labelling, "_answer", noted)
+            label_file(source, to, **options, executor=executor, ahead=4)
+        killer.join(60)
+        ((begun, done),) = killed
+        assert begun - done <= noted_by(str(second.pid))[1]  # its peer did what it had in work
+    assert to.read_bytes() == whole.path.read_bytes()
+    assert not [path.name for path in notes.iterdir() if path.name.endswith("True")]
 
 
 MEMORY = """
@@ -736,3 +929,12 @@ def test_twenty_times_the_rows_take_no_more_memory(labeller, tmp_path, ending):
             peaks.append(int(one.stdout.read()) / 1024)
     # a list of the texts would take 8 MB more, a list of hashes 5 MB, token states 50 MB
     assert peaks[1] - peaks[0] < 12, peaks
+
+
+@pytest.mark.parametrize("more", [["--weak", "minilm"], ["--seed", "0"], ["--save-labeller", "b"]])
+def test_what_a_saved_labeller_has_settled_cannot_be_asked_for_again(more, tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("text\nw1\n")
+    line = ["label", str(tmp_path / "a.csv"), "--to", str(tmp_path / "b.csv"), "--labeller", "l"]
+    assert cli.main([*line, *more]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and more[0] in said

@@ -9,6 +9,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +21,7 @@ import torch
 from torch import nn
 
 from w2s_lab import team
+from w2s_lab.cache import atomic_folder
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -223,6 +227,56 @@ def test_a_training_of_two_processes_can_be_finished_by_one(together):
     assert means == found[0]["trained"]["again"]
     for name, p in model.named_parameters():
         torch.testing.assert_close(p.data, found[0]["trained"]["weights"][1][name])
+
+
+@pytest.mark.parametrize("ends", ["well", "badly"])
+def test_processes_work_together_or_not_at_all_where_another_run_held_the_folder(
+    ends, tmp_path, monkeypatch
+):
+    # Two threads as two processes; a step that they do not take together breaks within seconds
+    here, began, go = threading.local(), threading.Event(), threading.Event()
+    both, said, worked = threading.Barrier(2, timeout=20), {}, []
+
+    def gathered(part):
+        said.update(part)
+        both.wait()
+        found = dict(said)
+        both.wait()
+        return found
+
+    monkeypatch.setattr(team, "size", lambda: 2)
+    monkeypatch.setattr(team, "index", lambda: here.rank)
+    monkeypatch.setattr(team, "join", lambda: None)
+    monkeypatch.setattr(team, "gathered", gathered)
+    final = tmp_path / "results" / "one"
+
+    def other_run(folder):
+        began.set()
+        assert go.wait(20)
+        if ends == "badly":
+            raise KeyError
+        (folder / "by").write_text("another run")
+
+    def fill(folder):
+        worked.append(team.index())
+        gathered({})  # as the steps of a training do
+        (folder / "by").write_text(str(team.index()))
+
+    def process(rank):
+        here.rank = rank
+        return team.kept(final, fill)
+
+    with ThreadPoolExecutor(3) as pool:
+        other = pool.submit(atomic_folder, final, other_run)
+        assert began.wait(20)
+        ranks = [pool.submit(process, rank) for rank in (0, 1)]
+        time.sleep(0.3)  # the first one waits at the lock by now, the second one for the first
+        assert not worked
+        go.set()
+        assert [rank.result(30) for rank in ranks] == [final, final]
+        assert (other.exception() is None) == (ends == "well")
+    assert sorted(worked) == ([] if ends == "well" else [0, 1])
+    assert (final / "by").read_text() == ("another run" if ends == "well" else "0")
 
 
 # `w2s-lab run`

@@ -161,6 +161,14 @@ def test_compute_grows_by_the_same_with_each_block_and_is_none_for_word_vectors(
     assert list(along.values()) == [found[none][one], found[none][two]]
 
 
+def test_two_students_of_one_size_are_told_and_neither_hidden(ladder):
+    (two, none, one), found = ladder
+    for same in (one, none):
+        row = {**found[none], "again": found[none][same]}
+        with pytest.raises(W2SError, match="two students of one size.*again"):
+            scaling.by_compute(row)
+
+
 def test_a_supervisor_that_no_student_reaches_is_refused(model):
     with pytest.raises(W2SError, match="a supervisor without students"):
         scaling.ladder(TASK, supervisors=[f"{model}:2"], students=[f"{model}:1"], **QUICK)
@@ -337,6 +345,9 @@ def test_a_slope_over_results_that_do_not_belong_together_is_refused():
         scaling.trend({1: a_result(items=60), 2: a_result(items=70)}, "naive")
     with pytest.raises(W2SError, match="2 seeds"):
         scaling.trend({1: a_result(seeds=3), 2: a_result(seeds=2)}, "naive")
+    one = a_result(items=60)
+    with pytest.raises(W2SError, match="other test items"):
+        scaling.trend({1: one, 2: replace(one, groups=one.groups[::-1] + 1)}, "naive")
 
 
 def test_an_unknown_measure_is_told_with_the_known_ones():

@@ -72,6 +72,7 @@ def test_every_figure_has_title_axes_and_words_that_begin_with_the_title(figure)
     assert title and ax.get_xlabel() and "95 % intervals" in ax.get_ylabel()
     assert figure.alt.startswith(title + ".")
     assert "nan" not in figure.alt and "\n" not in figure.alt
+    assert figure.get_suptitle().count("\n") <= 2
     assert min(text.get_fontsize() for text in texts(figure)) >= 12
 
 
@@ -147,10 +148,30 @@ def test_a_trend_is_called_what_its_interval_settles(trend, told):
 def test_a_title_tells_lines_apart_that_go_different_ways():
     told = {"a": Estimate(0.2, 0.1, 0.3), "b": Estimate(0, -1, 1), "c": Estimate(0.3, 0.2, 0.4)}
     title = scaling_plots._headline("PGR", told, "the texts")
-    assert title == "PGR, by the texts: rises for a and c; is not settled for b"
-    (alone,) = ({"a": told[name]} for name in "a")
-    title = scaling_plots._headline("the score", alone, "the texts")
-    assert title == "The score +0.20 [+0.10, +0.30] per doubling of the texts"
+    assert title == "PGR rises with the texts for a and c, is not settled for b"
+    title = scaling_plots._headline("their PGR", told, "compute", of="naive students", by="under")
+    assert title == (
+        "Naive students: their PGR rises with compute under a and c, is not settled under b"
+    )
+    told = {"b": told["b"], "d": Estimate(np.nan, np.nan, np.nan)}
+    title = scaling_plots._headline("PGR", told, "the texts")
+    assert title == "The trend of PGR with the texts is not settled for b, is undefined for d"
+
+
+def test_a_title_of_one_line_has_its_slope():
+    one = {"a": Estimate(0.2, 0.1, 0.3)}
+    title = scaling_plots._headline("the score", one, "the texts")
+    assert title == "The score rises with the texts: +0.20 [+0.10, +0.30] per doubling"
+    title = scaling_plots._headline("the score", {"a": Estimate(0, -1, 1)}, "the texts")
+    assert title == (
+        "Whether the score changes with the texts is not settled: +0.00 [-1.00, +1.00] per doubling"
+    )
+
+
+def test_two_students_of_one_size_do_not_become_one():
+    twice = {**LADDER["minilm"], "again": LADDER["minilm"]["smollm2"]}
+    with pytest.raises(W2SError, match="two students of one size: again and smollm2"):
+        scaling_plots.agreement(twice)
 
 
 def test_a_figure_of_nothing_is_refused():

@@ -1,10 +1,13 @@
 """Does a worker's look at itself say what keeps runs from it, and each in one line?"""
 
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from w2s_lab import workers
+from w2s_lab.errors import W2SError
 from w2s_lab.workers import Worker, problems, table, versions
 
 GOOD = Worker("tcp://10.0.0.1:9", "node1", 4, 8 * 10**9, {"GPU": 1}, versions())
@@ -15,7 +18,7 @@ def test_a_worker_like_this_process_has_no_problems():
     assert table([GOOD]).splitlines()[-1] == "Ready: runs can be sent there."
 
 
-@pytest.mark.parametrize("name", ["python", "w2s_lab", "torch", "transformers", "numpy"])
+@pytest.mark.parametrize("name", ["python", "w2s_lab", *workers.PACKAGES])
 def test_another_version_is_told_with_host_package_both_versions_and_how_to_mend_it(name):
     (error,) = problems(replace(GOOD, versions={**versions(), name: "0.0"}))
     line = str(error)
@@ -59,6 +62,43 @@ def test_a_rung_is_there_when_its_files_are_fetched_and_a_folder_when_it_exists(
     assert workers.has("static") and workers.has("minilm:3+") and not workers.has("smollm2")
     assert workers.has(f"{tmp_path}:2") and not workers.has(f"{tmp_path}/none:2")
     assert workers.has("someone/model-on-the-hub") and workers.has("lead")
+
+
+def test_a_relative_folder_gets_its_full_name_and_other_models_keep_theirs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("models/mine", "minilm", "lead"):
+        (tmp_path / folder).mkdir(parents=True)
+    for end in ("", ":2", "+", ":2+"):
+        assert workers.in_full(f"models/mine{end}") == f"{tmp_path}/models/mine{end}"
+    for name in ("minilm:3", "lead", "models/other", "owner/model:2", f"{tmp_path}/models/mine:1"):
+        assert workers.in_full(name) == name
+
+
+class Asked:
+    """A client whose scheduler has these versions."""
+
+    scheduler = SimpleNamespace(address="tcp://10.0.0.9:8786")
+
+    def __init__(self, **packages):
+        python = ".".join(map(str, sys.version_info))  # as Dask tells it: 3.11.4.final.0
+        self.packages = versions() | {"python": python} | packages
+
+    def get_versions(self):
+        return {"scheduler": {"packages": self.packages}, "workers": {}}
+
+
+def test_a_scheduler_of_other_versions_is_told_in_one_line_with_all_of_them():
+    assert workers.scheduler_problem(Asked(torch=None)) is None  # it needs none
+    here = versions()
+    told = str(workers.scheduler_problem(Asked(python="3.1.0.final.0", dask="2020.1.0")))
+    assert told == (
+        f"scheduler tcp://10.0.0.9:8786: python is 3.1 there and {here['python']} here, dask is "
+        f"2020.1.0 there and {here['dask']} here; start it with Python {here['python']} and "
+        f"`pip install dask=={here['dask']}` there, and start it again"
+    )
+    assert table([GOOD], [W2SError("of the scheduler")]).endswith(
+        "\nof the scheduler\n1 to mend first."
+    )
 
 
 def test_a_worker_whose_package_cannot_answer_is_described_by_dask():

@@ -4,7 +4,8 @@ It trains nothing and changes no result but by rounding. Checkpoints: Chen et al
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
 
 import torch
 from torch import nn
@@ -63,11 +64,24 @@ def compiled(model: nn.Module, on: bool) -> Iterator[Callable]:
 @contextmanager
 def quick_products(on: bool) -> Iterator[None]:
     """Within it a GPU rounds what it multiplies in single precision to TF32's ten bits."""
-    before = torch.get_float32_matmul_precision()
-    if on:
+    if not on:
+        yield
+        return
+    parts = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    new: list[Any] = [part for part in parts if hasattr(part, "fp32_precision")]  # PyTorch 2.9
+    fine = [part.fp32_precision for part in new]
+    before = None
+    # It fails once somebody has used the newer way (transformers with `tf32=True`)
+    with suppress(RuntimeError):
+        before = torch.get_float32_matmul_precision()
+    if before is None:
+        new[0].fp32_precision = "tf32"
+    else:
         torch.set_float32_matmul_precision("high")
     try:
         yield
     finally:
-        if on:
+        if before is not None:
             torch.set_float32_matmul_precision(before)
+        for part, precision in zip(new, fine, strict=True):  # the older way leaves other names
+            part.fp32_precision = precision

@@ -35,6 +35,7 @@ KINDS = tuple(sorted(GROWING + LASTING))
 # 2.5 times what the GROWING kinds came to while this package was written (3.9 GB: every lab at
 # size "lab", in many versions), and little beside the models of size "full"
 DEFAULT_GB = 10
+MINUTE = 60  # seconds after which a trim that had to leave too much is tried again
 RECOUNT = 600  # seconds after which a process looks at what the others have added
 
 
@@ -140,7 +141,7 @@ def trim(most: float | None = None) -> Removed:
         stayed = set(going) - gone  # their locks are held: others have to go instead
         after = [replace(e, held=e.held or e in stayed) for e in after if e not in gone]
     total = sum(entry.bytes for entry in after)
-    _counted[cache_dir()] = (time.monotonic(), total)
+    _counted[cache_dir()] = (time.monotonic(), total, 0)
     freed = sum(entry.bytes for entry in before) - total + swept
     return Removed(
         entries=len(before) - len(after),
@@ -246,9 +247,10 @@ def _ago(moment: float | None) -> str:
     return "now"
 
 
-# What this process knows of each cache: when it looked, and the bytes of the growing kinds, then
-# and since. Without it, each of a thousand small entries would cost a look at all the others
-_counted: dict[Path, tuple[float, int]] = {}
+# What this process knows of each cache: when it looked, the bytes of the growing kinds then, and
+# those that it added since. Without it, each of a thousand small entries would cost a look at all
+# the others
+_counted: dict[Path, tuple[float, int, int]] = {}
 
 
 def _make_room(final: Path, added: int, most: float) -> None:
@@ -256,8 +258,13 @@ def _make_room(final: Path, added: int, most: float) -> None:
     cache = cache_dir()
     if math.isinf(most) or not any(cache / kind in final.parents for kind in GROWING):
         return
-    when, total = _counted.get(cache, (-math.inf, 0))
-    _counted[cache] = (when, total + added)
-    if total + added > most or time.monotonic() - when > RECOUNT:
+    when, left, since_then = _counted.get(cache, (-math.inf, 0, 0))
+    since_then += added
+    _counted[cache] = (when, left, since_then)
+    wait = RECOUNT
+    if left + since_then > most:
+        # what was left then is in use, and most of it still will be after each of many entries
+        wait = MINUTE if left > most else -1
+    if time.monotonic() - when > wait:
         with contextlib.suppress(OSError):  # the work is done and kept; room can be made later
             trim(most)

@@ -140,9 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     label.add_argument("source", metavar="FILE", help="csv, jsonl, parquet, a folder, a Hub id")
     label.add_argument("--to", required=True, metavar="FILE", help=".parquet, .jsonl or .csv")
     label.add_argument("--task", metavar="TASK", help="whose gold labels the weak model learns")
-    label.add_argument("--weak", default="static", metavar="MODEL", help="default: static")
+    label.add_argument("--weak", metavar="MODEL", help="default: static")
     label.add_argument("--labels", type=_at_least(1), metavar="N", help="gold labels for the weak")
-    label.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="which of them")
+    label.add_argument("--seed", type=_at_least(0), metavar="N", help="which of them; default: 0")
     label.add_argument("--size", metavar="SIZE", help="of the task; default: W2S_SIZE or lab")
     label.add_argument("--labeller", metavar="FILE", help="a saved one, instead of --task")
     label.add_argument("--save-labeller", metavar="FILE", help="keep the weak model there")
@@ -364,47 +364,60 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _cluster(options: argparse.Namespace) -> int:
-    import json
-    from pathlib import Path
-
     from w2s_lab import workers
     from w2s_lab.cluster import opened
     from w2s_lab.models import LADDER
-    from w2s_lab.report import writable
+    from w2s_lab.report import writable, write_whole
 
     if options.json is not None:
         writable(options.json)
     with opened(options.where) as client:
+        scheduler = [error for error in [workers.scheduler_problem(client)] if error]
         found = list(workers.found(client, LADDER).values())
     wrong = {one.address: [str(error) for error in workers.problems(one)] for one in found}
     if options.json:
         told = [{**vars(one), "problems": wrong[one.address]} for one in found]
-        Path(options.json).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    print(workers.table(found))
-    return 1 if any(wrong.values()) else 0
+        write_whole(options.json, json.dumps(told, indent=2).encode() + b"\n")
+    print(workers.table(found, scheduler))
+    return 1 if scheduler or any(wrong.values()) else 0
 
 
 def _label(options: argparse.Namespace) -> int:
     from contextlib import ExitStack
+    from dataclasses import replace
+    from functools import partial
 
     from w2s_lab import labelling
-    from w2s_lab.labeller import weak_labeller
+    from w2s_lab.labeller import Labeller, weak_labeller
 
     if bool(options.task) == bool(options.labeller):
         mend = "give one of the two"
         raise W2SError("either a task or a saved labeller", where="--task, --labeller", mend=mend)
+    for name in ("weak", "labels", "seed", "size", "save_labeller"):
+        if options.labeller and getattr(options, name) is not None:
+            where = f"--{name.replace('_', '-')}"
+            raise W2SError("a saved labeller is fitted already", where=where, mend="leave it out")
+    options.weak, options.seed = options.weak or "static", options.seed or 0
     fit = {name: getattr(options, name) for name in ("weak", "labels", "seed", "size", "device")}
     names = ("task", "labeller", "text", "id", "with_text", "encoding", "split")
     more = fit | {name: getattr(options, name) for name in names}
-    if options.save_labeller and options.task:
-        weak_labeller(options.task, **fit).save(options.save_labeller)
     with ExitStack() as stack:
         if options.cluster:
-            from w2s_lab.cluster import connect
+            from w2s_lab.cluster import alive, connect
+            from w2s_lab.workers import in_full
 
-            executor, threads = stack.enter_context(connect(options.cluster))
+            trunk = more["weak"] = in_full(options.weak)
+            if options.labeller:
+                made = Labeller.load(options.labeller)
+                trunk = in_full(made.trunk)
+                more["labeller"] = replace(made, trunk=trunk)
+            executor, threads = stack.enter_context(connect(options.cluster, [trunk]))
             more |= {"executor": executor, "ahead": 2 * threads}  # none waits for its next part
+            more["alive"] = partial(alive, executor)
         print(labelling.label_file(options.source, options.to, **more))
+    if options.save_labeller:  # once all the rest has turned out to be right; fitted only once
+        weak_labeller(options.task, **fit).save(options.save_labeller)
+        print(f"wrote {options.save_labeller}")
     return 0
 
 

@@ -7,12 +7,13 @@ import logging
 import shutil
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from w2s_lab import workers
 from w2s_lab.errors import W2SError
 
 CONNECT_SECONDS = 10
@@ -21,7 +22,7 @@ MINUTES = 30  # for the first job of a batch system to begin
 
 
 @contextmanager
-def connect(where: str) -> Iterator[tuple[Executor, int]]:
+def connect(where: str, models: Iterable[str] | None = None) -> Iterator[tuple[Executor, int]]:
     """An executor on a cluster, and how many calls it takes at the same time.
 
     Args:
@@ -29,14 +30,35 @@ def connect(where: str) -> Iterator[tuple[Executor, int]]:
             dask-jobqueue, whose jobs are started now and ended afterwards: `cluster` (a class, such
             as SLURMCluster), `jobs` (how many), `settings` (its keyword arguments), `minutes` (to
             wait for the first job, 30 by default).
+        models: names of models that the calls need. If given, even as (), the workers that are
+            there now and the scheduler must have this process's versions, and each worker these
+            models; later ones are not looked at. By default nothing is: what grades needs no torch.
 
     Raises:
         W2SError: dask is not installed, nobody answers there, the cluster has no worker, or it goes
-            away meanwhile; a settings file that cannot be used.
+            away meanwhile; a settings file that cannot be used, a job that is refused; a scheduler
+            or worker with other versions, or one without the models.
     """
     with opened(where) as client, client.get_executor(pure=False) as executor:
+        if models is not None:
+            _checked(client, models)
         # not pure: the same call made twice is two jobs
         yield executor, sum(client.nthreads().values())
+
+
+def alive(executor: Executor) -> bool:
+    """Whether there still are workers behind an executor of `connect`."""
+    client = executor._client  # type: ignore[attr-defined]  # Dask's executor has no word for it
+    return bool(client.nthreads())
+
+
+def _checked(client, models: Iterable[str]) -> None:
+    """Raises the first thing that keeps calls from the scheduler and the workers of now."""
+    if error := workers.scheduler_problem(client):
+        raise error
+    for _, worker in sorted(workers.found(client, models).items()):
+        if wrong := workers.problems(worker):
+            raise wrong[0]
 
 
 @contextmanager
@@ -52,7 +74,8 @@ def opened(where: str) -> Iterator:
     where = str(where)
     with _unlogged(), _scheduler(where) as (scheduler, patience):
         try:
-            with warnings.catch_warnings():  # what must agree is checked, and told in one line
+            # a table of many lines; `workers` compares what must agree, and tells it in one
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore", VersionMismatchWarning)
                 client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TimeoutError):
@@ -70,7 +93,10 @@ def opened(where: str) -> Iterator:
                 raise W2SError("the cluster has no workers", where=where, mend=mend)
             try:
                 yield client
-            except (CancelledError, CommClosedError, KilledWorker):
+            except KilledWorker:
+                mend = "give them more memory, or see their logs"
+                raise W2SError("a call has killed its workers", where=where, mend=mend) from None
+            except (CancelledError, CommClosedError):
                 mend = "see to it and go on; nothing was lost"
                 raise W2SError("the cluster is gone", where=where, mend=mend) from None
 
@@ -140,8 +166,39 @@ def _started(file: str):
     except (TypeError, ValueError) as error:
         mend = "see the settings in dask-jobqueue's documentation"
         raise W2SError(f"{asked['cluster']}: {error}", where=file, mend=mend) from None
-    started.scale(jobs=asked["jobs"])
+    if said := _refused(started, asked["jobs"]):
+        started.close()
+        mend = "change `settings` or `jobs` in the file"
+        raise W2SError(f"a job was refused ({said})", where=file, mend=mend)
     return started, asked["minutes"]
+
+
+def _refused(started, jobs: int) -> str:
+    """Asks for so many jobs; says why one was refused, or nothing.
+
+    `scale` submits them in a task of its own, whose error ends in a log that nobody reads.
+    """
+    from distributed.core import Status
+    from distributed.deploy.spec import ProcessInterface
+
+    if not hasattr(started, "_correct_state"):
+        started.scale(jobs=jobs)
+        return ""
+
+    async def submit() -> None:
+        # both in one step of the loop, so that it is the task of `scale` that is waited for
+        started.scale(jobs=jobs)
+        await started._correct_state()
+
+    try:
+        started.sync(submit)
+    except (RuntimeError, ValueError) as error:
+        for job in list(getattr(started, "_created", ())):
+            if isinstance(job, ProcessInterface):  # else `close` fails, and waits at exit
+                job.status = Status.failed
+        lines = [line.strip() for line in str(error).splitlines()]  # the last are of stderr
+        return next((s for s in lines[::-1] if s not in ("", "stdout:", "stderr:")), repr(error))
+    return ""
 
 
 @contextmanager

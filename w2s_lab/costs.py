@@ -16,7 +16,7 @@ import numpy as np
 from w2s_lab.errors import W2SError
 from w2s_lab.metrics import Estimate
 from w2s_lab.shown import Shown
-from w2s_lab.works import ARITHMETIC, TERMS, WORDS, Work
+from w2s_lab.works import ARITHMETIC, ON_DEVICE, TERMS, WORDS, Work
 
 if TYPE_CHECKING:
     from w2s_lab.report import Table
@@ -94,7 +94,10 @@ class CostModel(Shown):
             known = _ranged(seconds, self.resampled[name], self.resampled[name])
             unit, scale = ("s", 1.0) if term == "start" else ("µs each", 1e6)
             unit, scale = ("s for 1e12", 1e12) if term in ARITHMETIC else (unit, scale)
-            at = f"{100 * self.share(family, *model):.0f} %" if term == "flops" else ""
+            at = ""
+            if term == "flops":
+                share = self.share(family, *model)
+                at = f"{100 * share:.0f} %" if share < math.inf else "not told apart"
             cells = (family, WORDS[term], *(model or ("",)), f"{shown(known, scale)} {unit}", at)
             rows.append(cells)
         header = ("work", "term", "model", "cost [range]", "of the matrix rate")
@@ -107,7 +110,8 @@ def fit(measurements: Sequence[Measurement], rate: float, *, seed: int = 0) -> C
 
     Families are fitted apart. Ranges come from measurements resampled within each family and model
     (Efron 1979); they know nothing of what the terms leave out. Tokens and operations of one model
-    grow together: only a model without blocks, such as static, tells the host's work from them.
+    grow together, and so do bytes of token states: only a model without blocks, such as static,
+    with states both pooled and kept for each token, tells the host's work from operations.
 
     Args:
         rate: operations per second of a matrix product on the same machine.
@@ -199,7 +203,8 @@ class Machine:
             fixed cost of steps; None keeps that as fitted. It is added, though a device may compute
             meanwhile: a bound from above.
         devices: side by side, each with a part of the texts.
-        serial: share of the time that more devices do not shorten (Amdahl 1967).
+        serial: share of the devices' time that more of them do not shorten (Amdahl 1967). The
+            host's work they do not shorten at all.
         hourly: price of one device for an hour; watts: power of one.
         basis: where the numbers come from.
     """
@@ -227,11 +232,13 @@ class Machine:
             (f"a power of {self.watts}", self.watts is None or 0 <= self.watts < math.inf),
         ):
             if not good:
-                raise W2SError(what, where=self.name, mend="give one in its range, see Machine")
+                mend = "give one in its range, the lowest first"
+                raise W2SError(what, where=self.name, mend=mend)
 
     @property
     def speedup(self) -> float:
-        """How many times faster all devices are than one: 1 / (serial + (1 − serial) / devices)."""
+        """How many times faster all devices do their part than one: Amdahl's law."""
+        # the host's work is no part of it, see `_on`
         return 1 / (self.serial + (1 - self.serial) / self.devices)
 
 
@@ -252,7 +259,7 @@ EIGHT_GPUS = replace(
     name="eight GPUs",
     devices=8,
     serial=0.05,
-    basis="assumed: as one GPU, 5 % of the time serial",
+    basis="assumed: as one GPU, one host, 5 % of the devices' time serial",
 )
 
 
@@ -306,9 +313,10 @@ class Price(Shown):
 def price(works: Sequence[Work], machine: Machine, model: CostModel) -> Price:
     """What works one after another take on a machine.
 
-    Arithmetic scales with the machine's rate; the host's work takes as long as where it was
-    measured. A range covers resampled measurements and the machine's own ranges; the value lies at
-    their geometric middle.
+    Arithmetic scales with the machine's rate, and more devices share it and its steps; the host's
+    work takes as long as where it was measured, however many there are. A range
+    covers resampled measurements and the machine's own ranges; the value lies at their geometric
+    middle.
 
     Raises:
         W2SError: no work, or one of a kind and model that was not measured.
@@ -354,7 +362,8 @@ def _on(work: Work, machine: Machine, model: CostModel, coefficients, end: float
     parts = model.parts(counted, known)
     if machine.dispatch is not None:
         parts["dispatches"] = work.amounts.get("dispatches", 0.0) * _at(machine.dispatch, end)
-    return {term: seconds / machine.speedup / 3600 for term, seconds in parts.items()}
+    faster = dict.fromkeys(ON_DEVICE, machine.speedup)
+    return {term: seconds / faster.get(term, 1) / 3600 for term, seconds in parts.items()}
 
 
 def _at(ends: tuple[float, float], share: float) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral
+from typing import cast
 
 import numpy as np
 
@@ -238,7 +239,7 @@ def numbers(seeds: int | Sequence[int]) -> tuple[int, ...]:
         if seeds < 1:
             raise W2SError(f"seeds is {seeds}", where="run", mend="give 1 or more")
         return tuple(range(int(seeds)))
-    found = tuple(int(seed) for seed in seeds)
+    found = tuple(int(seed) for seed in cast(Sequence[int], seeds))
     if not found or len(set(found)) < len(found) or min(found) < 0 or max(found) > 9999:
         mend = "give different numbers from 0 to 9,999, or how many"
         raise W2SError(f"seeds is {seeds}", where="run", mend=mend)

@@ -21,7 +21,7 @@ from w2s_lab.errors import W2SError
 from w2s_lab.features import batches_of_like_length
 from w2s_lab.models import gains_from_bfloat16
 from w2s_lab.progress import bar
-from w2s_lab.resume import restore, save
+from w2s_lab.resume import restore, save, weights_digest
 from w2s_lab.targets import Loss
 from w2s_lab.targets import target_loss as target_loss  # for those who train with both
 
@@ -118,16 +118,19 @@ def fit(
         checkpoint: whether blocks keep their input alone for the backward pass and compute all else
             again (Chen et al. 2016): much less memory, a third more arithmetic. Models of
             transformers only.
-        compile: whether blocks are compiled; left out, on a GPU if the training is long enough.
+        compile: whether blocks are compiled; left out, on a GPU if the training is long enough
+            and the weights are whole.
         folder: where the state is kept after each epoch. A later call with the same arguments,
-            model and data goes on from there to the same result.
+            model and data goes on from there to the same result. Other first weights are refused,
+            and other data where the loss can tell them (`target_loss`).
         after_epoch: called with the number of epochs done and the model, in eval mode; True ends
             the training (in every process alike). A resumed run calls it again for the last epoch
             that was kept.
 
     Raises:
         W2SError: an argument out of range, nothing to train, a loss or gradient that is not finite,
-            a folder that holds another run or cannot be written, a model without checkpoints.
+            a folder that holds another run, cannot be written or is another one for each process,
+            a model without checkpoints.
     """
     lengths = np.asarray(lengths)
     learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -146,9 +149,18 @@ def fit(
         "trained weights": _digest([(name, tuple(p.shape)) for name, p in learning.items()]),
     }
     file = Path(folder) / "fit.pt" if folder is not None else None
+    if file is not None:
+        run["first weights"] = weights_digest(model)
+        # A loss of the caller's own may have none: then its data cannot be told apart
+        run |= {"data": loss.content()} if hasattr(loss, "content") else {}
     means, stopped = restore(file, run, model, optimizer)
+    if len({*team.gathered({team.index(): (len(means), stopped)}).values()}) > 1:
+        mend = "give a folder that all machines share"
+        raise W2SError("the processes found different states", where=str(file), mend=mend)
     on_gpu = device.type == "cuda"
-    worth = on_gpu and steps >= WORTH if compile is None else compile
+    # In shares only if asked to: whether it pays there has not been measured
+    pays = on_gpu and steps >= WORTH and not any(map(team.is_share, learning.values()))
+    worth = pays if compile is None else compile
 
     def keep() -> None:
         if file is not None:

@@ -56,8 +56,9 @@ def runs(many: Sequence[Mapping], where: str) -> list:
         where: as for `cluster.connect`.
 
     Raises:
-        W2SError: as `cluster.connect`; an unknown argument; a worker with other versions or without
-            the models; no GPU offered to a run with device "cuda"; a job that killed three workers.
+        W2SError: as `cluster.connect`; an unknown argument; a scheduler or worker with other
+            versions, or one without the models; no GPU offered to a run with device "cuda"; a job
+            that killed three workers.
     """
     jobs, models = _jobs(many)
     parts: list[list] = [[] for _ in many]
@@ -94,6 +95,7 @@ def _jobs(many: Sequence[Mapping]) -> tuple[list[_Job], set[str]]:
                 tasks[name, size] = load_task(name, size=size)
             asked["task"] = tasks[name, size]
         task, seeds = asked["task"], asked.get("seeds")
+        asked |= {k: workers.in_full(asked[k]) for k in ("weak", "strong") if asked.get(k)}
         models |= {asked.get(k) or d for k, d in experiment.default_models(task).items()}
         if experiment.elsewhere(task):
             jobs.append(_Job(i, asked))
@@ -139,11 +141,16 @@ def _finished(client, jobs: Sequence[_Job], models: set[str], where: str) -> Ite
             if not any(w.gpus for w in fit.values()) and any(job.on_gpu for job in jobs):
                 mend = 'start workers with `--resources "GPU=1"`, one for each GPU'
                 raise W2SError("no worker offers a GPU", where=where, mend=mend)
-        if there & fit.keys():
+        left = there & fit.keys()  # and of those, whether any can take what waits
+        if running or any(fit[a].gpus or not jobs[n].on_gpu for a in left for n in waiting):
             last_seen = time.perf_counter()
         elif time.perf_counter() - last_seen > GONE_SECONDS:
-            mend = "start some and run this again; what they finished is in their cache"
-            raise W2SError("all workers are gone", where=where, mend=mend)
+            what, some = "all workers are gone", "some"
+            if left:
+                what = "all workers that offer a GPU are gone"
+                some = 'some with `--resources "GPU=1"`'
+            mend = f"start {some} and run this again; what they finished is in their cache"
+            raise W2SError(what, where=where, mend=mend)
         for future, (_, address, _) in list(running.items()):
             if address not in there and not future.done():
                 lost(future)
@@ -177,6 +184,8 @@ def _finished(client, jobs: Sequence[_Job], models: set[str], where: str) -> Ite
 def _look(client, models: set[str], fit: dict[str, workers.Worker], unfit: set[str]) -> None:
     """Sorts the workers that are new; one that will not do is an error, or later on a warning."""
     known = fit.keys() | unfit
+    if not known and (error := workers.scheduler_problem(client)):
+        raise error
     for address, worker in workers.found(client, models).items():
         wrong = workers.problems(worker) if address not in known else []
         if wrong and not known:

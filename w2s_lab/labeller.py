@@ -6,7 +6,9 @@ It reads no files of texts (`labelling` does) and keeps no token states. The wea
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,8 +64,15 @@ class Labeller:
                 raise W2SError(what, where=self.fitted, mend="use the same files, or fit it anew")
             found.blocks()
             ids = token_ids(found, texts)
-        with COMPUTING:
+        with COMPUTING, all_threads():
             return self._probs(found, ids)
+
+    def dtype(self, device: str = "auto") -> str:
+        """What it would compute in there, which its answers depend on (`models.Trunk.dtype`)."""
+        from w2s_lab.models import trunk
+
+        with TOKENIZING:  # as above: transformers may be imported here
+            return trunk(self.trunk, device=device).dtype
 
     def _probs(self, trunk, ids: list[list[int]]) -> np.ndarray:
         import torch
@@ -125,6 +134,30 @@ class Labeller:
             what = "no such file" if isinstance(error, FileNotFoundError) else "this is no labeller"
             mend = "give a file that Labeller.save or `w2s-lab label --save-labeller` wrote"
             raise W2SError(what, where=str(path), mend=mend) from None
+
+
+@contextmanager
+def all_threads() -> Iterator[None]:
+    """On a worker of Dask, as many of torch's threads as the worker has: only one call computes.
+
+    Dask's nannies start workers with OMP_NUM_THREADS=1, for tasks that compute side by side.
+    """
+    if "distributed" not in sys.modules:  # a worker has imported it
+        yield
+        return
+    import torch
+    from distributed import get_worker
+
+    before = torch.get_num_threads()
+    try:
+        threads = get_worker().state.nthreads
+    except ValueError:  # no worker: distributed is imported for another reason
+        threads = before
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def weak_labeller(

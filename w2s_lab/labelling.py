@@ -42,7 +42,9 @@ from w2s_lab.sources import Part, parts_of, rows_of
 
 PART = 8192  # texts; a kill costs at most the few parts in work, seconds with word vectors
 AHEAD = 3  # parts in work: one is read, one computed, and one is ready when either ends
+ALIVE_SECONDS = 60  # without an answer; then it is asked whether there is still somebody to answer
 JOINED = 8_000_000  # bytes of labels in one row group of the final file
+SETTINGS = "settings.json"  # in the folder of the parts, written before the first of them
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def label_file(
     part: int = PART,
     executor: Executor | None = None,
     ahead: int = AHEAD,
+    alive: Callable[[], bool] | None = None,
 ) -> Labelled:
     """One row of labels for each row of a source of any size, in its order, in constant memory.
 
@@ -112,10 +115,13 @@ def label_file(
         executor: where parts are labelled, by default two threads here. Its workers need this
             package and the same model.
         ahead: parts in work at the same time.
+        alive: whether the executor still has workers; asked once a minute when nothing came back.
+            Some executors let a part without a worker wait for ever; False ends that.
 
     Raises:
-        W2SError: a source that cannot be read, labels there that came from another source or other
-            settings, a full disk. What is labelled so far is kept.
+        W2SError: a source that cannot be read, labels there that came from another source, other
+            settings or another precision, a full disk, no workers any more. What is labelled so far
+            is kept.
     """
     to, source = Path(to), str(source)
     if to.suffix.lower() not in ENDINGS:
@@ -146,18 +152,26 @@ def label_file(
     if to.exists():
         return _told(to, _finished(to, settings, parts))
     work = to.with_name(f"{to.name}.part")
-    with _alone(work, settings), ExitStack() as stack:
+    with _alone(work, settings) as kept, ExitStack() as stack:
+        if to.exists():  # another process has ended since, and given back what it had locked
+            return _told(to, _finished(to, settings, parts))
         executor = executor or stack.enter_context(ThreadPoolExecutor(2))
         seen = stack.enter_context(bar(None, "labels", total, unit=unit))
-        card, new = _label(labeller, parts, work, executor, ahead, device, with_text, seen)
-        card |= {"source": source, "settings": settings}
+        card, new = _label(labeller, parts, work, kept, executor, ahead, alive, device, seen)
+        card |= {"source": source, "settings": kept}
         _join(work, to, card)
-    shutil.rmtree(work, ignore_errors=True)
+        # while it is locked: afterwards it may be another's
+        shutil.rmtree(work, ignore_errors=True)
     return _told(to, card, new)
 
 
-def _label(labeller, parts, work, executor, ahead, device, with_text, seen) -> tuple[dict, int]:
-    """Labels the parts that are not on disk yet: what there is now, and how many rows are new."""
+def _label(
+    labeller, parts, work, settings, executor, ahead, alive, device, seen
+) -> tuple[dict, int]:
+    """Labels the parts that are not on disk yet: what there is now, and how many rows are new.
+
+    The first answer says what is computed in, and `settings` keep it: it is for the workers to say.
+    """
     card: dict = {"parts": 0, "rows": 0, "empty": 0}
     content, way, new = hashlib.sha256(), 0.0, 0
     waiting: dict[Future, Part] = {}
@@ -165,13 +179,23 @@ def _label(labeller, parts, work, executor, ahead, device, with_text, seen) -> t
     def write_some(most: int) -> int:
         written = 0
         while len(waiting) > most:
-            done = wait(waiting, return_when=FIRST_COMPLETED).done
-            for future in [one for one in waiting if one in done]:  # `done` has no order
-                one, probs = waiting.pop(future), future.result()
-                table = _table(one, probs, labeller.classes, with_text)
-                _write_whole(_file(work, one.number), partial(pq.write_table, table))
-                written += len(probs)
+            written += write_one()
         return written
+
+    def write_one() -> int:
+        # One at a time, and let go of with this call: what is held when its worker dies, Dask
+        # computes again, though it is on disk
+        if not wait(waiting, ALIVE_SECONDS, FIRST_COMPLETED).done and alive and not alive():
+            mend = "start some and give the same command: finished parts are kept"
+            raise W2SError("all workers are gone", where=str(work), mend=mend)
+        future = next((one for one in waiting if one.done()), None)  # the earliest of them
+        if future is None:
+            return 0
+        one, (probs, dtype) = waiting.pop(future), future.result()
+        _settle(settings, dtype, work)
+        table = _table(one, probs, labeller.classes, settings["with_text"])
+        _write_whole(_file(work, one.number), partial(pq.write_table, table))
+        return len(probs)
 
     try:
         for one in parts:
@@ -184,7 +208,8 @@ def _label(labeller, parts, work, executor, ahead, device, with_text, seen) -> t
                 raise _changed(work, f"row {one.start:,} or one of the {len(one.texts):,} from it")
             if there is None:
                 new += write_some(ahead - 1)
-                waiting[executor.submit(_answer, labeller, one.texts, device)] = one
+                asked = labeller, one.texts, device, settings["dtype"]
+                waiting[executor.submit(_answer, *asked)] = one
             way += one.step
             seen.update(int(way) - seen.n)
         new += write_some(0)
@@ -201,8 +226,29 @@ def _label(labeller, parts, work, executor, ahead, device, with_text, seen) -> t
     return card | {"sha256": content.hexdigest()}, new
 
 
-def _answer(labeller: Labeller, texts: Sequence[str], device: str) -> np.ndarray:
-    return labeller(texts, device=device)  # a function, because executors tell its name
+def _answer(
+    labeller: Labeller, texts: Sequence[str], device: str, dtype: str | None
+) -> tuple[np.ndarray, str]:
+    """Probabilities, and what they are computed in; none where that is not the `dtype` asked for.
+
+    A worker is asked and not the client: one may have a GPU that the other has not.
+    """
+    here = labeller.dtype(device)
+    if dtype not in (None, here):
+        return np.empty((0, len(labeller.classes)), np.float32), here
+    return labeller(texts, device=device), here
+
+
+def _settle(settings: dict, dtype: str, work: Path) -> None:
+    """Notes what the first part is computed in, and refuses another one in another precision."""
+    if settings["dtype"] is None:
+        settings["dtype"] = dtype
+        told = json.dumps(settings).encode()
+        _write_whole(work / SETTINGS, lambda out: out.write(told))
+    if dtype != settings["dtype"]:
+        what = f"computed in {dtype} now, the labels there in {settings['dtype']}"
+        mend = f"use devices of one kind, or delete {work.name} to begin anew"
+        raise W2SError(what, where=str(work), mend=mend)
 
 
 def _changed(work: Path, what: str) -> W2SError:
@@ -211,24 +257,24 @@ def _changed(work: Path, what: str) -> W2SError:
 
 
 @contextmanager
-def _alone(work: Path, settings: dict) -> Iterator[None]:
-    """The folder of the parts, for this process alone and for these settings."""
+def _alone(work: Path, settings: dict) -> Iterator[dict]:
+    """The folder for this process alone; the settings, with the dtype of parts there or None."""
     from filelock import FileLock, Timeout
 
     work.mkdir(exist_ok=True)
     try:
         lock = FileLock(work / ".lock").acquire(timeout=0)
-    except Timeout:
+    except (Timeout, FileNotFoundError):  # or its owner is just deleting it
         mend = "wait for it, or give another file to write to"
         raise W2SError("another process is labelling there", where=str(work), mend=mend) from None
     with lock:
-        file, mend = work / "settings.json", f"give the same, or delete {work.name} to begin anew"
+        before: dict = {"dtype": None}
         if any(work.glob("[0-9]*.parquet")):
-            _refuse_other(json.loads(file.read_text()), settings, work, mend)
-        else:
-            _write_whole(file, lambda out: out.write(json.dumps(settings).encode()))
+            before = json.loads((work / SETTINGS).read_text())
+            mend = f"give the same, or delete {work.name} to begin anew"
+            _refuse_other(before, settings, work, mend)
         try:
-            yield
+            yield settings | {"dtype": before["dtype"]}
         finally:
             if not any(work.glob("[0-9]*.parquet")):  # a mistake that the first rows have shown
                 shutil.rmtree(work, ignore_errors=True)

@@ -4,16 +4,21 @@ It neither trains nor decides when to keep. The file holds whole tensors, whethe
 one place or in shares (`team`), so a run may go on with other processes than it began with.
 """
 
+import hashlib
 import os
-from collections.abc import Iterator
+import pickle
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from w2s_lab import team
 from w2s_lab.errors import W2SError
+
+UNREADABLE = (OSError, RuntimeError, KeyError, pickle.UnpicklingError, EOFError, ValueError)
 
 
 def restore(file: Path | None, run: dict, model, optimizer) -> tuple[list[float], bool]:
@@ -29,12 +34,14 @@ def restore(file: Path | None, run: dict, model, optimizer) -> tuple[list[float]
     if not file.exists():
         return [], False
     try:
-        kept = torch.load(file, map_location="cpu", weights_only=True)
+        kept = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         other = {key: kept["run"].get(key) for key in run if kept["run"].get(key) != run[key]}
         if not other:
             _put(kept, model, optimizer)
             return kept["means"], kept["stopped"]
-    except Exception as error:
+    except torch.OutOfMemoryError:  # the file is not to blame
+        raise
+    except UNREADABLE as error:
         mend = "delete it to start anew"
         raise W2SError("the state cannot be read", where=str(file), mend=mend) from error
     key, value = next(iter(other.items()))
@@ -67,6 +74,30 @@ def save(file: Path, run: dict, model, optimizer, means: list[float], stopped: b
         os.replace(part, file)
 
 
+def digest(things: Iterable[Any]) -> str:
+    """The same few letters for the same tensors, to the last bit, and for the same plain values."""
+    found = hashlib.sha256()
+    for thing in things:
+        if isinstance(thing, Tensor):
+            found.update(f"{thing.dtype}{tuple(thing.shape)}".encode())
+            plain = thing.detach().cpu().contiguous().reshape(-1)
+            found.update(plain.view(torch.uint8).numpy())
+        else:
+            found.update(repr(thing).encode())
+    return found.hexdigest()[:12]
+
+
+def weights_digest(model: nn.Module) -> str:
+    """The first process's `digest` of all weights, frozen ones included; all have to ask."""
+    named = ((name, team.full(value)) for name, value in model.state_dict().items())
+    parts = (part for pair in named for part in pair)
+    if team.first():
+        return team.agreed(digest(parts))
+    for _ in parts:  # shares are put together by all
+        pass
+    return team.agreed("")
+
+
 def _whole(value: Tensor) -> Tensor:
     return team.full(value).cpu() if team.is_share(value) else value
 
@@ -79,11 +110,19 @@ def _put(kept: dict, model: nn.Module, optimizer) -> None:
         for name, value in kept["weights"].items()
     }
     model.load_state_dict(weights, strict=False)
-    optimizer.load_state_dict(kept["optimizer"])
-    for p, moments in optimizer.state.items():
-        for key, value in moments.items():
-            if team.is_share(p) and value.shape == p.shape:  # the number of steps is one for all
-                moments[key] = team.like(value, p)
+    # Cut before they are loaded: whole moments of all weights would not fit on the device
+    places = [p for group in optimizer.param_groups for p in group["params"]]
+    moments = {
+        i: {key: _placed(value, places[i]) for key, value in each.items()}
+        for i, each in kept["optimizer"]["state"].items()
+    }
+    optimizer.load_state_dict({**kept["optimizer"], "state": moments})
+
+
+def _placed(value: Tensor, place: Tensor) -> Tensor:
+    if team.is_share(place) and value.shape == place.shape:  # the number of steps is one for all
+        return team.like(value, place)
+    return value.clone()  # what is read lies in the file, which the next state replaces
 
 
 @contextmanager

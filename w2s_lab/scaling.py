@@ -4,8 +4,10 @@ It runs the protocol along a dial and measures trends with their intervals; it d
 After Burns et al. 2023, sections 4.2, 4.3 and 5.1; the intervals of the trends are added.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -131,9 +133,25 @@ def by_compute(row: Mapping[str, Result]) -> dict[float, Result]:
     """A row of the ladder by its students' operations per token, for `trend`.
 
     Students that compute nothing are left out, for 0 has no logarithm.
+
+    Raises:
+        W2SError: as `sized`.
     """
-    found = {per_token(result): result for result in row.values()}
-    return {size: result for size, result in sorted(found.items()) if size > 0}
+    return {size: result for size, result in sized(row).items() if size > 0}
+
+
+def sized(row: Mapping[str, Result]) -> dict[float, Result]:
+    """A row of the ladder by its students' operations per token, all of them, least first.
+
+    Raises:
+        W2SError: two students of one size, so that one would hide the other.
+    """
+    found = sorted(((per_token(r), name) for name, r in row.items()))
+    for (size, one), (other, same) in pairwise(found):
+        if math.isclose(size, other):
+            what = f"two students of one size: {one} and {same}"
+            raise W2SError(what, where="ladder", mend="leave one of them out")
+    return {size: row[name] for size, name in found}
 
 
 def ladder(
@@ -231,7 +249,11 @@ def of_all_seeds(results: Sequence[Result]) -> Result:
 
 
 def _on_the_same_test(results: Sequence[Result]) -> None:
-    if not all(np.array_equal(result.gold, results[0].gold) for result in results):
+    first = results[0]
+    if not all(
+        np.array_equal(result.gold, first.gold) and np.array_equal(result.groups, first.groups)
+        for result in results
+    ):
         raise W2SError("results on other test items", mend="run them all on the same test")
 
 
@@ -346,6 +368,9 @@ def trend(
     if len(x) < 2 or not (x > 0).all():
         raise W2SError(f"no slope over {x.tolist()}", where="trend", mend="give two values above 0")
     _on_the_same_test(rows)
+    if len(counts := dict.fromkeys(result.seeds for result in rows)) > 1:
+        what = f"results of {' and '.join(map(str, counts))} seeds"
+        raise W2SError(what, where="trend", mend="run them all with the same seeds")
     chosen, along = _measure(measure), np.log2(x) - np.log2(x).mean()
     arrays = [array for result in rows for array in chosen.arrays(result, method)]
     each = len(arrays) // len(rows)

@@ -41,7 +41,7 @@ def sizes(ladder: Mapping[str, Mapping[str, Result]], method: str = "naive") -> 
         lines,
         xlabel=COMPUTE,
         ylabel=_metric(next(iter(longest.values()))),
-        title=_headline(f"the score of {method} students", told, "the student's compute"),
+        title=_headline("their score", told, "compute", of=f"{method} students", by="under"),
         note=BY_SUPERVISOR,
         millions=True,
         starts=starts,
@@ -59,7 +59,7 @@ def recovered(ladder: Mapping[str, Mapping[str, Result]], method: str = "naive")
         _of_students(ladder, method, "pgr"),
         xlabel=COMPUTE,
         ylabel="performance gap recovered",
-        title=_headline(f"the PGR of {method} students", told, "the student's compute"),
+        title=_headline("their PGR", told, "compute", of=f"{method} students", by="under"),
         note=BY_SUPERVISOR,
         millions=True,
         span=PGR_SPAN,
@@ -80,11 +80,12 @@ def agreement(row: Mapping[str, Result], method: str = "naive") -> Figure:
     return _along(
         {words: _line(row, method, measure) for measure, words in names.items()},
         xlabel=COMPUTE,
-        ylabel="agreement with the supervisor",
+        ylabel="agreement with supervisor",
         title=_headline(
-            f"the share of {_supervisor(row)}'s errors that {method} students repeat",
+            f"the share of {_supervisor(row)}'s errors they repeat",
             {"": told},
-            "the student's compute",
+            "compute",
+            of=f"{method} students",
         ),
         millions=True,
     )
@@ -150,7 +151,8 @@ def _of_students(ladder, method: str, measure: str) -> dict[str, Line]:
 
 def _line(row: Mapping[str, Result], method: str, measure: str) -> Line:
     _some(row)
-    return {scaling.per_token(r): scaling.measured(r, method, measure) for r in row.values()}
+    sized = scaling.sized(row)
+    return {size: scaling.measured(r, method, measure) for size, r in sized.items()}
 
 
 def _row_trend(row: Mapping[str, Result], method: str, measure: str) -> Estimate:
@@ -183,24 +185,37 @@ def direction(trend: Estimate) -> str:
     return "rises" if trend.value > 0 else "falls"
 
 
-def _headline(what: str, told: Mapping[str, Estimate], dial: str) -> str:
-    """The figure's message: how `what` changes, line by line, with the dial."""
-    by: dict[str, list[str]] = {}
+def _headline(
+    what: str, told: Mapping[str, Estimate], dial: str, *, of: str = "", by: str = "for"
+) -> str:
+    """The figure's message in a sentence: how `what` changes with the dial, by line.
+
+    Args:
+        of: whose it is, if that stands in front.
+        by: between what a line does and the line's name.
+    """
+    lines: dict[str, list[str]] = {}
     for name, trend in told.items():
-        by.setdefault(direction(trend), []).append(name)
-    if list(by) == ["is undefined"]:
-        return f"The trend of {what} is undefined"
-    if len(told) == 1:
-        (trend,) = told.values()
-        text = f"{what} {change(trend)} per doubling of {dial}"
-        return f"Not settled: {text}" if direction(trend) == "is not settled" else _upper(text)
-    if len(by) > 1:
-        ways = "; ".join(f"{way} for {_and(names)}" for way, names in by.items())
-        return _upper(f"{what}, by {dial}: {ways}")
-    (way,) = by
-    if way == "is not settled":
-        return f"Whether {what} changes with {dial} is not settled"
-    return _upper(f"{what} {way} with {dial}")
+        lines.setdefault(direction(trend), []).append(name)
+    ways = [way for way in ("rises", "falls", "is not settled", "is undefined") if way in lines]
+    slope = change(next(iter(told.values())))
+    if ways == ["is undefined"]:
+        text = f"the trend of {what} is undefined"
+    elif ways == ["is not settled"]:
+        text = f"whether {what} changes with {dial} is not settled"
+        text += f": {slope} per doubling" * (len(told) == 1)
+    elif len(told) == 1:
+        text = f"{what} {ways[0]} with {dial}: {slope} per doubling"
+    elif len(ways) == 1:
+        text = f"{what} {ways[0]} with {dial}"
+    else:
+        parts = [f"{way} {by} {_and(lines[way])}" for way in ways]
+        if ways[0] in ("rises", "falls"):
+            parts[0] = parts[0].replace(ways[0], f"{ways[0]} with {dial}", 1)
+            text = f"{what} {', '.join(parts)}"
+        else:
+            text = f"the trend of {what} with {dial} {', '.join(parts)}"
+    return _upper(f"{of}: {text}" if of else text)
 
 
 def _upper(text: str) -> str:

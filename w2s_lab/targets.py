@@ -8,6 +8,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from w2s_lab.losses import (
     sequence_distillation_loss,
     sequence_log_likelihood,
 )
+from w2s_lab.resume import digest
 
 PROBE = (5, 3, 8)  # tokens of the texts with which packing is tried
 ROUNDING = 0.02  # of a logit's spread: between one order of summing up and another, in bfloat16
@@ -41,7 +43,8 @@ def target_loss(
 
     An encoder-decoder model reads the prompt with its encoder. In a causal one the target follows
     the prompt, and examples are padded at the end, where it never looks: none sees another. Only
-    target tokens count.
+    target tokens count. `loss.content()` is a digest of what is learned, which `fit` keeps with its
+    state.
 
     Args:
         model: the one to be trained, adapted or not.
@@ -116,8 +119,15 @@ def target_loss(
         shares = weight[rows].repeat_interleave(torch.as_tensor(counts[rows]))
         return (shares.to(each) * each).sum(), int(counts[rows].sum())
 
+    def content() -> str:
+        soft = [] if teacher is None else [torch.as_tensor(probs) for probs in teacher]
+        ids = [[[int(token) for token in one] for one in side] for side in (prompts, targets)]
+        return digest([ids, weight, float(temperature), *soft])
+
     lengths = read + counts - (0 if two else 1)
-    return lengths, behind_one_another if packed else padded
+    loss: Any = behind_one_another if packed else padded
+    loss.content = content
+    return lengths, loss
 
 
 def bare(model):

@@ -107,9 +107,11 @@ def agreed(value):
 
 
 def kept(final: Path, fill: Callable[[Path], None]) -> Path:
-    """`assets.atomic_folder` for what all processes work out together and the first one keeps.
+    """`cache.atomic_folder` for what all processes work out together and the first one keeps.
 
-    Nobody waits at a lock for one who waits for them at the next step of the training.
+    Whether there is work is settled by the first one, once it holds the lock: who only looked
+    before would work alone, or wait, if another run made the folder meanwhile. For a run that holds
+    the lock the others wait no longer than PyTorch lets them (10 minutes on GPUs, 30 without).
 
     Raises:
         W2SError: another machine's cache is not this one's.
@@ -119,13 +121,20 @@ def kept(final: Path, fill: Callable[[Path], None]) -> Path:
     if size() == 1:
         return atomic_folder(final, fill)
     join()
-    if not agreed(is_whole(final)):
-        if first():
-            atomic_folder(final, fill)
-        else:
-            with tempfile.TemporaryDirectory() as other:
-                fill(Path(other))
-        agreed(None)  # until the first one is done
+    if first():
+        called: list[bool] = []
+
+        def fill_too(folder: Path) -> None:
+            called.append(agreed(True))
+            fill(folder)
+
+        atomic_folder(final, fill_too)
+        if not called:
+            agreed(False)
+    elif agreed(None):  # what the first one says
+        with tempfile.TemporaryDirectory() as other:
+            fill(Path(other))
+    agreed(None)  # until the first one is done
     if not is_whole(final):
         mend = "set W2S_CACHE to a folder that all machines share"
         raise W2SError(f"process {index()} does not see it", where=str(final), mend=mend)

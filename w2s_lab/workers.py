@@ -1,7 +1,8 @@
 """What the workers of a Dask cluster have: versions, models, GPUs; and what keeps runs from them.
 
 It neither connects nor runs anything, see `cluster`. Versions are compared because Python objects
-travel as they are, and because another torch comes to other numbers.
+travel as they are (dask, distributed and cloudpickle pack them), and because another torch comes to
+other numbers.
 """
 
 import hashlib
@@ -15,7 +16,9 @@ from pathlib import Path
 
 from w2s_lab.errors import W2SError
 
-PACKAGES = ("torch", "transformers", "numpy")
+CARRIERS = ("dask", "distributed", "cloudpickle")
+PACKAGES = ("torch", "transformers", "numpy", *CARRIERS)
+BLOCK = re.compile(r"(:\d+)?\+?$")  # behind a model's name: where it is cut, and the kind of head
 UNKNOWN = "not found"
 
 
@@ -78,11 +81,21 @@ def has(model: str) -> bool:
     from w2s_lab.assets import is_fetched
     from w2s_lab.models import LADDER
 
-    base = re.sub(r"(:\d+)?\+?$", "", model)
+    base = BLOCK.sub("", model)
     if base in LADDER:
         return is_fetched(LADDER[base][0])
     folder = base.startswith((".", "/", "~", "\\")) or Path(base).drive
     return not folder or Path(base).expanduser().exists()
+
+
+def in_full(model: str) -> str:
+    """The same model by a name that means it in any folder: "models/mine:2" might be a Hub id."""
+    from w2s_lab.models import LADDER
+
+    base = BLOCK.sub("", model)
+    if base in (*LADDER, "lead") or not Path(base).exists():  # these win over a folder
+        return model
+    return f"{Path(base).absolute()}{model[len(base) :]}"
 
 
 def found(client, models: Iterable[str] = ()) -> dict[str, Worker]:
@@ -94,12 +107,31 @@ def found(client, models: Iterable[str] = ()) -> dict[str, Worker]:
         packages = client.get_versions(packages=list(PACKAGES))["workers"]
     for address in mute:
         known = packages.get(address, {}).get("packages", {})
-        seen = {name: (known.get(name) or UNKNOWN).partition("+")[0] for name in PACKAGES}
-        python = ".".join(known.get("python", UNKNOWN).split(".")[:2])
-        seen = {"python": python, "w2s_lab": UNKNOWN} | seen
+        seen = {"w2s_lab": UNKNOWN} | _told_by_dask(known, PACKAGES)
         host = address.rpartition("//")[2].rpartition(":")[0]
         told[address] = Worker(address, host, client.nthreads().get(address, 0), 0, {}, seen)
     return told
+
+
+def _told_by_dask(known: Mapping, packages: Sequence[str]) -> dict[str, str]:
+    """Versions as `versions` writes them, out of what Dask's own look at a process says."""
+    seen = {name: (known.get(name) or UNKNOWN).partition("+")[0] for name in packages}
+    return {"python": ".".join(known.get("python", UNKNOWN).split(".")[:2])} | seen
+
+
+def scheduler_problem(client) -> W2SError | None:
+    """Why runs cannot go through this scheduler, which unpacks part of what is sent; else None."""
+    known = client.get_versions()["scheduler"]["packages"]
+    here, there = versions(), _told_by_dask(known, CARRIERS)
+    differ = [name for name, version in there.items() if version != here[name]]
+    if not differ:
+        return None
+    what = ", ".join(f"{name} is {there[name]} there and {here[name]} here" for name in differ)
+    mends = [f"`pip install {name}=={here[name]}` there" for name in differ if name != "python"]
+    if "python" in differ:
+        mends.insert(0, f"start it with Python {here['python']}")
+    where, mend = f"scheduler {client.scheduler.address}", " and ".join(mends)
+    return W2SError(what, where=where, mend=f"{mend}, and start it again")
 
 
 def problems(worker: Worker) -> list[W2SError]:
@@ -123,8 +155,8 @@ def problems(worker: Worker) -> list[W2SError]:
     return wrong
 
 
-def table(workers: Iterable[Worker]) -> str:
-    """A plain table of workers, and below it what is wrong with them."""
+def table(workers: Iterable[Worker], more: Iterable[W2SError] = ()) -> str:
+    """A plain table of workers, and below it what is wrong with them, and `more`."""
     heads = ("worker", "host", "threads", "memory", "resources", "python", "w2s_lab")
     rows: list[tuple[str, ...]] = [(*heads, *PACKAGES, "models")]
     workers = sorted(workers, key=lambda worker: worker.address)
@@ -140,6 +172,6 @@ def table(workers: Iterable[Worker]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    wrong = [str(error) for one in workers for error in problems(one)]
+    wrong = [*map(str, more), *(str(error) for one in workers for error in problems(one))]
     verdict = f"{len(wrong)} to mend first." if wrong else "Ready: runs can be sent there."
     return "\n".join([*lines, *wrong, verdict])

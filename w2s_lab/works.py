@@ -14,16 +14,18 @@ from w2s_lab.errors import W2SError
 
 # What the seconds of a kind of work are a sum of: no more terms than sizes that are measured
 TERMS = {
-    "read": ("start", "items", "tokens", "flops", "attention"),
+    "read": ("start", "items", "tokens", "states", "flops", "attention"),
     "train": ("start", "tokens", "steps", "flops"),
     "write": ("start", "steps", "flops", "attention"),
     "tune": ("steps", "flops", "attention"),
 }
-ARITHMETIC = ("flops", "attention")  # scales with a machine's rate; the rest is the host's work
+ARITHMETIC = ("flops", "attention")  # scales with a machine's rate
+ON_DEVICE = (*ARITHMETIC, "steps", "dispatches")  # more devices shorten it; the rest is the host's
 WORDS = {
     "start": "starting",
     "items": "handling texts",
     "tokens": "handling tokens",
+    "states": "handling states",
     "steps": "fixed cost of steps",
     "flops": "products with weights",
     "attention": "attention",
@@ -100,8 +102,8 @@ class Work:
         name: in words.
         family: "read", "train", "write" or "tune", see `TERMS`.
         model: whose arithmetic it is.
-        amounts: of each term: 1 start, texts, tokens, steps one after another, operations; and
-            "dispatches", blocks that are sent to the device one after another.
+        amounts: of each term: 1 start, texts, tokens, bytes of states, steps one after another,
+            operations; and "dispatches", blocks sent to the device one after another.
         disk: bytes of what is kept, where it is kept.
         memory: bytes held at once; what a batch needs on its way is left out.
     """
@@ -145,7 +147,7 @@ def read(
     name: str = "",
     batch: int = 65_536,
 ) -> Work:
-    """Texts through tokenizer and frozen trunk; a small head's labels cost little more.
+    """Texts through tokenizer and frozen trunk, their states through a small head.
 
     Args:
         padded: the texts as long as the longest of their batches; by default as they are, which
@@ -159,6 +161,7 @@ def read(
     amounts["attention"] = attention(shape, padded.squares)
     amounts["dispatches"] = shape.blocks * math.ceil(padded.tokens / batch)
     kept = 2.0 * shape.dim * (texts.items if pooled else texts.tokens)  # float16
+    amounts["states"] = kept
     name = name or f"{shape.name} reads"
     return Work(name, "read", shape.name, amounts, disk=kept, memory=4.0 * shape.weights + kept)
 
