@@ -29,7 +29,7 @@ import transformers
 from measuring import Timed, alternate, main, matmul_rate, once
 from transformers.models.llama import modeling_llama
 
-from w2s_lab.finetune import adapt, fit, target_loss
+from w2s_lab.finetune import _steps_of, adapt, fit, target_loss
 
 REPEATS = 3
 AGREE = 0.2  # of the fall of the loss: the two mix their batches differently
@@ -82,9 +82,12 @@ def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
     on_gpu = device.startswith("cuda")
     learned: list = []  # the model of the last call alone
 
-    def fresh():
+    def forget() -> None:
         learned.clear()
-        gc.collect()  # accelerate leaves a model that refers to itself
+        gc.collect()  # the Trainer and its model refer to themselves
+
+    def fresh():
+        forget()
         learned.append(copy.deepcopy(start))
         return learned[0]
 
@@ -92,7 +95,7 @@ def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
         with _as_started():
             model = fresh()
             sizes, loss = target_loss(adapt(model, "whole"), prompts, targets, packed=packed)
-            budget = int(one.batch * sizes.mean() * (1 if packed else 1.1))  # as many steps
+            budget = _budget(sizes, one, packed)
             how = {"compile": True} if on_gpu else {}
             how |= {"epochs": 1, "lr": one.rate, "warmup": 0.0, "budget": budget}
             fit(model, sizes, loss, packed=packed, **how)
@@ -109,6 +112,10 @@ def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
             return np.inf, np.nan
         return seconds, lost(learned[0], prompts, targets)
 
+    def alone(work):
+        """The same, leaving nothing that the next one's memory would be counted on top of."""
+        return lambda: (work(), forget())
+
     mine = [lambda packed=packed: ours(packed) for packed in (False, True)]
     # A flattened batch has another width each time, which would compile anew
     ways = [(flat, compiled) for flat in (False, True) for compiled in (False, on_gpu and not flat)]
@@ -116,7 +123,9 @@ def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
     peers = [lambda setting=setting: theirs(*setting) for setting in settings]
     tries = [[tried(work) for work in side] for side in (mine, peers)]
     best = [int(np.argmin([seconds for seconds, _ in side])) for side in tries]
-    we, they = alternate(mine[best[0]], peers[best[1]], repeats=REPEATS, device=device)
+    forget()
+    works = alone(mine[best[0]]), alone(peers[best[1]])
+    we, they = alternate(*works, repeats=REPEATS, device=device)
     losses = [lost(start, prompts, targets)]
     losses += [side[k][1] for side, k in zip(tries, best, strict=True)]
     told = [
@@ -125,6 +134,14 @@ def measure(size: str = "lab", device: str = "cpu") -> list[dict]:
         for part, flat, compiled in settings
     ]
     return [_row(start, lengths, targets, we, they, tries, told, losses, device)]
+
+
+def _budget(sizes: np.ndarray, one: Size, packed: bool) -> int:
+    """The least tokens of a batch, by twentieths, for no more steps than the Trainer takes."""
+    tokens = sizes.mean() * one.batch
+    budgets = (int(tokens * (1 + k / 20)) for k in range(100))
+    most = -(-one.examples // one.batch)
+    return next(b for b in budgets if len(_steps_of(sizes, b, 1, 0, 0, packed)) <= most)
 
 
 @contextmanager

@@ -49,7 +49,10 @@ def connect(where: str, models: Iterable[str] | None = None) -> Iterator[tuple[E
 def alive(executor: Executor) -> bool:
     """Whether there still are workers behind an executor of `connect`."""
     client = executor._client  # type: ignore[attr-defined]  # Dask's executor has no word for it
-    return bool(client.nthreads())
+    try:
+        return bool(client.nthreads())
+    except OSError:  # nor a scheduler
+        return False
 
 
 def _checked(client, models: Iterable[str]) -> None:
