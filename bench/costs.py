@@ -1,6 +1,6 @@
 """How cost grows with work: measured at four sizes, fitted, tested on a fifth, priced elsewhere.
 
-    python bench/costs.py            # half an hour; writes docs/costs.md and docs/costs.json
+    python bench/costs.py            # seven minutes; writes docs/costs.md and docs/costs.json
     python bench/costs.py --smoke    # some minutes, only printed, and too small to be believed
     python bench/costs.py --machine "my GPU" --rate 60e12 --hourly 2.5 --watts 400
                                      # measures nothing: prices for a machine of yours
