@@ -21,7 +21,7 @@ from w2s_lab import features
 from w2s_lab.models import LADDER, trunk
 
 COUNT = {"smoke": 24, "lab": 2000, "full": 13_000}
-REPEATS = {"smoke": 1, "lab": 3, "full": 3}
+REPEATS = {"smoke": 1, "lab": 2, "full": 3}
 BATCHES = {"cpu": (16, 32, 64), "cuda": (64, 256, 1024)}  # texts; the peer takes its best
 TRIED = 200  # texts that are tried
 
