@@ -92,12 +92,18 @@ def table(rows: list[dict]) -> str:
             "",
         )
         unit = one["unit"]
-        spread = f" [{one['lowest']:.2f}, {one['highest']:.2f}]" if "lowest" in one else ""
+        spread = ""
+        if "lowest" in one:
+            spread = f" [{_figures(one['lowest'])}, {_figures(one['highest'])}]"
         memory = f"{one['ours_mb']:,.0f} and {one['theirs_mb']:,.0f} MB" if "ours_mb" in one else ""
         share = f"{one['share']:.0%}" if "share" in one else ""
         lines.append(
-            f"| {one['work']} | {one['peer']} | {one['ours']:,.4g} {unit} "
-            f"| {one['theirs']:,.4g} {unit} | {one['ratio']:.2f}{spread} | {aim} | {memory} "
-            f"| {share} |"
+            f"| {one['work']} | {one['peer']} | {_figures(one['ours'])} {unit} "
+            f"| {_figures(one['theirs'])} {unit} | {_figures(one['ratio'])}{spread} | {aim} "
+            f"| {memory} | {share} |"
         )
     return "\n".join(lines)
+
+
+def _figures(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

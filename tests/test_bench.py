@@ -78,7 +78,7 @@ def test_a_table_is_put_between_the_marks_of_its_device_alone(tmp_path, monkeypa
     row = {"work": "w", "peer": "p", "unit": "s", "ours": 1.0, "theirs": 2.0, "ratio": 2.0}
     peers.write([row], "lab", "cpu")
     text = page.read_text()
-    assert "old" not in text and "| w | p | 1 s | 2 s | 2.00 |" in text
+    assert "old" not in text and "| w | p | 1 s | 2 s | 2 |" in text
     assert text.startswith("a\n<!-- cpu -->") and text.endswith(
         "<!-- gpu -->kept<!-- end of gpu -->"
     )
