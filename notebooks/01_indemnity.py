@@ -20,7 +20,7 @@
 
 # %%
 import w2s_lab as w2s
-from w2s_lab import plots, reading
+from w2s_lab import plots, reading, scaling, scaling_plots
 from w2s_lab.methods import variant
 from w2s_lab.quiz import ask, predict, recall
 from w2s_lab.widgets import dial
@@ -252,6 +252,65 @@ lines = {
 dial(lines.get, alphas, "weight α", start=0.5)
 
 # %% [markdown]
+# ## Turn it: how large a student, how many texts?
+#
+# Burns et al. let small models teach ever larger ones and drew the score against the student's size.
+# Here is that picture in miniature: one teacher, and students that read a clause after none, one, two
+# or four of MiniLM's blocks. Every student attends to single words, which the teacher cannot. So what
+# the smallest student gains, on the teacher's own word vectors, is owed to its head; only what the
+# others add is owed to size.
+#
+# A larger student can do two things with its teacher's errors: see through them, or learn them better.
+
+# %% tags=["predict"]
+predict("01-larger-student")
+
+# %%
+rungs = ("static", "minilm:1", "minilm:2", "minilm")
+row = scaling.ladder(task, supervisors=("static",), students=rungs)["static"]
+plots.show(scaling_plots.methods(row))
+
+# %%
+plots.show(scaling_plots.agreement(row))
+
+# %% [markdown]
+# Three or four points invite the eye to see a trend. Its interval tells whether there is one: the
+# slope is fitted anew in each resample of seeds and owners, the same ones for all sizes.
+
+# %% tags=["objective-2"]
+by_size = scaling.by_compute(row)
+print("change per doubling of a naive student's compute")
+for measure in ("score", "pgr", "agreement", "where wrong"):
+    words = scaling.MEASURES[measure].words
+    print(f"{words:<48}{scaling.trend(by_size, 'naive', measure)}")
+
+# %% tags=["claim", "objective-2"]
+ahead = [scaling.measured(result, "ceiling", "lead").low > 0 for result in row.values()]
+print("At every size the ceiling lies above the teacher:", all(ahead))
+shown = scaling_plots.direction(scaling.trend(by_size, "naive", "pgr"))
+print("A naive student's PGR, by its size:", shown)
+
+# %% [markdown]
+# And the number of texts? Weak labels cost next to nothing, so the store can be as large as one likes.
+# The students below are shown fewer clauses, of fewer owners, just as often in all.
+
+# %%
+by_texts = scaling.by_transfer(task, texts=(50, 200))
+plots.show(scaling_plots.amount(by_texts, "transfer texts", "score"))
+
+# %% tags=["objective-2"]
+for name in ("naive", "confidence", "ceiling"):
+    slope = scaling.trend(by_texts, name, "score")
+    print(f"{name:<12} score per doubling of the texts: {slope}")
+
+# %% [markdown]
+# More texts with gold show the ceiling more of the task; more weak labels show a naive student more of
+# its teacher. The slopes tell whether either makes a difference here.
+#
+# The [whole study](../docs/scaling.md) goes on to SmolLM2, to other teachers and to other numbers of
+# labels.
+
+# %% [markdown]
 # ## Once more, on deals not looked at before
 #
 # While a method is developed, somebody looks at its results, and tries again. The table above is
@@ -286,6 +345,10 @@ recall("01-naive-pgr", measured=result.pgr("naive"))
 
 # %%
 recall("01-best-method", measured=result.best)
+
+# %%
+errors = scaling.trend(by_size, "naive", "where wrong")
+recall("01-larger-student", measured=scaling_plots.direction(errors))
 
 # %% [markdown]
 # ## In your own words
