@@ -207,7 +207,7 @@ def test_what_the_package_imports_is_declared():
     for file in files:
         used = imported_packages(file.read_text("utf-8")) - known
         # whoever exports to nbgrader or works on a cluster has installed it
-        wide = "grading" in file.parts or file.stem in ("cluster", "grid", "labeller", "workers")
+        wide = "grading" in file.parts or file.stem in ("cluster", "grid", "workers")
         allowed = declared | optional if wide else declared
         assert {canonicalize_name(PACKAGES.get(name, name)) for name in used} <= allowed, file
 

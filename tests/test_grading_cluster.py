@@ -5,7 +5,6 @@ What one machine does alone is the business of test_grading_session.py and test_
 
 import contextlib
 import json
-import os
 import socket
 import sqlite3
 import subprocess
@@ -13,6 +12,7 @@ import sys
 import time
 
 import pytest
+from dask_processes import QUIET, process
 from grading import needs_box
 from redteam.target import as_bytes, honest_cells, submission, target_notebook
 
@@ -24,7 +24,6 @@ from w2s_lab.teach.grading.gradebook import Gradebook
 pytest.importorskip("distributed", reason="needs the extra `cluster`")
 pytestmark = [pytest.mark.slow, needs_box]
 STUDENTS = 24
-QUIET = "--no-dashboard", "--host", "127.0.0.1"
 
 
 @pytest.fixture(scope="module")
@@ -64,25 +63,6 @@ def serial(course, tmp_path_factory):
     assert len(grades(book)) == STUDENTS
     assert len({verdict.score for verdict in grades(book).values()}) >= 3
     return grades(book)
-
-
-@contextlib.contextmanager
-def process(module, *options, folder, **environment):
-    """A process of Dask's; it is ended with the block."""
-    command = [sys.executable, "-m", f"distributed.cli.{module}", *map(str, options)]
-    with (folder / f"{module}.txt").open("a") as said:
-        one = subprocess.Popen(
-            command, stdout=said, stderr=said, cwd=folder, env=os.environ | environment
-        )
-    try:
-        yield one
-    finally:
-        one.terminate()
-        try:
-            one.wait(10)
-        except subprocess.TimeoutExpired:
-            one.kill()
-            one.wait()
 
 
 @pytest.fixture

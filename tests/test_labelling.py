@@ -30,10 +30,11 @@ from tiny_models import save_model
 from w2s_lab import cli, labelling, sources
 from w2s_lab.data import Task
 from w2s_lab.errors import W2SError
-from w2s_lab.labeller import Labeller, all_threads, student_labeller, weak_labeller
+from w2s_lab.labeller import Labeller, student_labeller, weak_labeller
 from w2s_lab.labelling import label_file
 from w2s_lab.models import trunk
 from w2s_lab.protocol import Bench
+from w2s_lab.workers import all_threads
 
 CLASSES = ("no", "yes", "may be")
 RNG = np.random.default_rng(0)

@@ -182,9 +182,8 @@ def read(
         mask = np.arange(padded.shape[1]) < lengths[batch, None]
         inputs = torch.from_numpy(padded).to(trunk.device)
         real = torch.from_numpy(mask.astype(np.int64)).to(trunk.device)
-        with (
-            torch.inference_mode()
-        ):  # not around `yield`: the caller's code is none of its business
+        # not around `yield`: the caller's code is none of its business
+        with torch.inference_mode():
             states = trunk.states(inputs, real)
             if pool:
                 states = (states.float() * real[..., None]).sum(1, keepdim=True)

@@ -214,18 +214,10 @@ def _sent(client, job: _Job, address: str):
 
 def _run(asked: dict):
     """On a worker: the result of one job, with as many of torch's threads as the worker has."""
-    import torch
-    from distributed import get_worker
-
     from w2s_lab.experiment import run
 
-    with ONE_AT_A_TIME:
-        before = torch.get_num_threads()
-        torch.set_num_threads(get_worker().state.nthreads)
-        try:
-            return run(**asked)
-        finally:
-            torch.set_num_threads(before)
+    with ONE_AT_A_TIME, workers.all_threads():
+        return run(**asked)
 
 
 def _joined(parts: list):

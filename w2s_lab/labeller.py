@@ -6,9 +6,7 @@ It reads no files of texts (`labelling` does) and keeps no token states. The wea
 
 import hashlib
 import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +18,7 @@ from w2s_lab.cache import atomic_folder, cache_dir
 from w2s_lab.data import Task, load_task
 from w2s_lab.errors import W2SError
 from w2s_lab.sources import delimited
+from w2s_lab.workers import all_threads
 
 # Threads of one process take turns, so that one tokenizes while another one computes: neither
 # a tokenizer nor a model that is left at its first hook can serve two at once.
@@ -134,30 +133,6 @@ class Labeller:
             what = "no such file" if isinstance(error, FileNotFoundError) else "this is no labeller"
             mend = "give a file that Labeller.save or `w2s-lab label --save-labeller` wrote"
             raise W2SError(what, where=str(path), mend=mend) from None
-
-
-@contextmanager
-def all_threads() -> Iterator[None]:
-    """On a worker of Dask, as many of torch's threads as the worker has: only one call computes.
-
-    Dask's nannies start workers with OMP_NUM_THREADS=1, for tasks that compute side by side.
-    """
-    if "distributed" not in sys.modules:  # a worker has imported it
-        yield
-        return
-    import torch
-    from distributed import get_worker
-
-    before = torch.get_num_threads()
-    try:
-        threads = get_worker().state.nthreads
-    except ValueError:  # no worker: distributed is imported for another reason
-        threads = before
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def weak_labeller(

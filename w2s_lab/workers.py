@@ -9,7 +9,8 @@ import hashlib
 import platform
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -74,6 +75,30 @@ def look(models: Sequence[str], dask_worker) -> Worker:
         versions=versions(),
         missing=tuple(name for name in models if not has(name)),
     )
+
+
+@contextmanager
+def all_threads() -> Iterator[None]:
+    """On a worker of Dask, as many of torch's threads as the worker has: only one call computes.
+
+    Dask's nannies start workers with OMP_NUM_THREADS=1, for tasks that compute side by side.
+    """
+    if "distributed" not in sys.modules:  # a worker has imported it
+        yield
+        return
+    import torch
+    from distributed import get_worker
+
+    before = torch.get_num_threads()
+    try:
+        threads = get_worker().state.nthreads
+    except ValueError:  # no worker: distributed is imported for another reason
+        threads = before
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def has(model: str) -> bool:
