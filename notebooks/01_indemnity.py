@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 01 · Indemnity: a thousand clauses and a dozen labels
 #
-# **Time** 45 minutes, of which a 2-core laptop computes about 5 the first time · **Memory** under
+# **Time** 50 minutes, of which a 2-core laptop computes about 8 the first time · **Memory** under
 # 4 GB
 #
 # After this lesson you can
