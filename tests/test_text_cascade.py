@@ -319,7 +319,7 @@ def test_a_task_with_classes_is_refused_in_one_line(world, untaught):
 
 def test_every_room_that_decides_a_run_is_part_of_its_key():
     # neither trained nor scored by: what is remembered does not depend on them
-    apart = {"assets", "data", "errors", "progress", "registry", "report", "whole"}
+    apart = {"assets", "cache", "data", "errors", "progress", "registry", "report", "whole"}
     after = {"cascade", "cascade_experiment", "metrics"}
     folder = Path(text_cascade.__file__).parent
     for room in text_cascade.ROOMS:
